@@ -1,0 +1,7 @@
+"""``python -m mfpde`` is the command ``mfpde``."""
+
+import sys
+
+from mfpde.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,132 @@
+"""What the verbs share: flags, the JSON result, the log, and SIGTERM as an exception. Imports only what is quick."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import json
+import logging
+import math
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import mfpde
+from mfpde.errors import MfpdeError
+
+
+class UsageError(MfpdeError):
+    """The command line itself is wrong."""
+
+    exit_code = 2
+    kind = "usage"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived; a kind of KeyboardInterrupt, so that one ``except`` writes the checkpoint for both."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises UsageError instead of exiting, and guesses mistyped flags."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError with the nearest flag as hint."""
+        wrong = re.search(r"unrecognized arguments: (--?[\w-]+)", message)
+        close = difflib.get_close_matches(wrong[1], self._option_string_actions, n=1) if wrong else []
+        raise UsageError(message, f"did you mean '{close[0]}'?" if close else f"see `{self.prog} --help`")
+
+
+def add_output_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of every verb; the main program adds them."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout, also on failure")
+    group.add_argument("-q", "--quiet", action="store_true", help="no log and no progress on stderr")
+    group.add_argument("-v", "--verbose", action="store_true", help="log more")
+    group.add_argument("--traceback", action="store_true", help="show where an internal error came from")
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of the verbs that run a study."""
+    group = parser.add_argument_group("study and run")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key of the study, VALUE in TOML; repeatable",
+    )
+    group.add_argument("--seed", type=_count(0), metavar="N", help="the same as --set output.seed=N")
+    group.add_argument("--threads", type=_count(1), metavar="N", help="threads; the result does not depend on it")
+    group.add_argument("--dry-run", action="store_true", help="print the resolved study and estimates, run nothing")
+    exclusive = group.add_mutually_exclusive_group()
+    exclusive.add_argument("--resume", action="store_true", help="continue what an interrupted run left")
+    exclusive.add_argument("--overwrite", action="store_true", help="replace existing output")
+
+
+def _count(least: int) -> Any:
+    def integer(text: str) -> int:
+        if not re.fullmatch(r"\d{1,18}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not an integer of at least {least}")
+        return int(text)
+
+    return integer
+
+
+def overrides(args: argparse.Namespace) -> list[str]:
+    """The ``--set`` values, and ``--seed`` as one of them, for ``config.load``."""
+    return [*args.set, *([] if args.seed is None else [f"output.seed={args.seed}"])]
+
+
+def version() -> str:
+    """Version of mfpde."""
+    return str(getattr(mfpde, "__version__", "0+unknown"))
+
+
+def print_json(result: Any) -> None:
+    """Print one JSON object; numpy scalars and arrays become numbers and lists, NaN and infinities null."""
+    print(json.dumps(plain(result), ensure_ascii=False, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """The value in types JSON knows."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+
+
+def set_up_log(args: argparse.Namespace) -> None:
+    """Send the log of mfpde to stderr: information by default, warnings with -q, all with -v."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("mfpde")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
+    log.propagate = False
+
+
+@contextlib.contextmanager
+def termination_as_exception() -> Iterator[None]:
+    """Inside the block the first SIGTERM raises Terminated in the main thread; a second one kills as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

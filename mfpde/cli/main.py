@@ -1,0 +1,122 @@
+"""The command ``mfpde VERB``: finds the verb, imports its module alone, and turns every failure into one sentence.
+
+stdout holds the result, stderr everything else. Exit codes: 0 done; 1 differs or did not converge; 2 usage or config;
+4 bad data file; 5 numerical failure; 6 file system; 70 a bug; 130 and 143 interrupted; 141 the reader went away.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from types import ModuleType
+
+from mfpde.cli import common
+from mfpde.errors import MfpdeError
+
+# verb -> module with add_arguments(parser) and run(args) -> int, and its line in the help
+VERBS = {
+    "solve": ("mfpde.cli.solve", "solve the mean-field limit, run finite networks beside it, compare, draw"),
+    "compare": ("mfpde.cli.compare", "compare two outputs, grid or particles"),
+    "plot": ("mfpde.cli.plot", "draw outputs"),
+    "sweep": ("mfpde.cli.sweep", "solve a family of studies"),
+    "studies": ("mfpde.cli.studies", "list the built-in studies, or show one as TOML to start from"),
+    "info": ("mfpde.cli.info", "say what an output holds and how it was made"),
+    "check": ("mfpde.cli.check", "vet an output and verify every checksum"),
+    "verify": ("mfpde.cli.verify", "measure order, conservation and identities of this installation"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: of this process) and return its exit code; never raises what a user can cause."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    json = "--json" in arguments
+    # before HDF5 is loaded: never look for filter plug-ins in a system directory
+    os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
+    try:
+        with common.termination_as_exception():
+            code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # nobody reads any more; the flush at interpreter exit must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except MfpdeError as error:
+        return _fail(f"{error.kind} error: {error}", str(error), error.hint, json, error.exit_code)
+    except common.Terminated:
+        return _fail("terminated", "terminated", "continue with --resume", json, 143)
+    except KeyboardInterrupt:
+        return _fail("interrupted", "interrupted", "continue with --resume", json, 130)
+    except Exception as error:
+        if "--traceback" in arguments:
+            raise
+        message = f"internal error: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return _fail(message, message, "run again with --traceback and report what it shows", json, 70)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    verb = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if verb is None:
+        return _without_verb(arguments)
+    if verb not in VERBS:
+        close = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.5)
+        hint = f"did you mean '{close[0]}'?" if close else f"the verbs are {', '.join(VERBS)}"
+        raise common.UsageError(f"there is no verb '{verb[:60]}'", hint)
+    arguments = arguments.copy()
+    arguments.remove(verb)
+    module, line = VERBS[verb]
+    implementation = importlib.import_module(module)
+    args = _parse(verb, line, implementation, arguments)
+    common.set_up_log(args)
+    return int(implementation.run(args))
+
+
+def _parse(verb: str, line: str, implementation: ModuleType, arguments: list[str]) -> Namespace:
+    parser = common.Parser(prog=f"mfpde {verb}", description=line[0].upper() + line[1:] + ".", allow_abbrev=False)
+    implementation.add_arguments(parser)
+    common.add_output_flags(parser)
+    return parser.parse_args(arguments)
+
+
+def _without_verb(arguments: list[str]) -> int:
+    if not arguments:
+        print(_help(), file=sys.stderr)
+        return 2
+    if arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"mfpde {common.version()}")
+        return 0
+    raise common.UsageError(f"a verb is missing before {arguments[0][:60]}", "see `mfpde --help`")
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    lines = [
+        "usage: mfpde VERB [arguments]",
+        "",
+        "The mean-field limit of two-layer networks, its stationary measure, and the finite networks that approach it.",
+        "",
+        *(f"  {verb:<{width}}  {line}" for verb, (_, line) in VERBS.items()),
+        "",
+        "`mfpde VERB --help` tells the arguments of a verb, `mfpde --version` the version. Start with `mfpde solve`.",
+    ]
+    return "\n".join(lines)
+
+
+def _fail(shown: str, message: str, hint: str | None, json: bool, code: int) -> int:
+    try:
+        print(f"mfpde: {shown}", file=sys.stderr)
+        if hint:
+            print(f"hint: {hint}", file=sys.stderr)
+        if json:
+            common.print_json({"ok": False, "error": message, "hint": hint})
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

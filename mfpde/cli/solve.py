@@ -1,0 +1,232 @@
+"""``mfpde solve``: the limit on the grid, its stationary measure, the finite-N ensemble, comparison, files and figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfpde.cli import common
+from mfpde.errors import ConfigError, FileSystemError
+from mfpde.io import config as configs
+
+if TYPE_CHECKING:
+    from mfpde.io.atoms import AtomLimit
+    from mfpde.io.build import Study
+    from mfpde.io.limit import Limit
+    from mfpde.io.particles import Particles
+
+log = logging.getLogger("mfpde")
+
+DEFAULT_STUDY = "single-index"
+LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE = "limit.h5", "particles.h5", "summary.json"
+PARTS = ("limit", "particles", "stationary")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument(
+        "study", nargs="?", default=DEFAULT_STUDY, metavar="STUDY",
+        help=f"a TOML file, - for standard input, or a built-in name (default: {DEFAULT_STUDY})",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", help="where to write (default: a new directory named after it)")
+    parser.add_argument("--only", choices=PARTS, help="run this part alone")
+    parser.add_argument(
+        "--checkpoint", type=float, default=10.0, metavar="SECONDS", help="save the state this often (default: 10)"
+    )
+    parser.add_argument("--no-figures", action="store_true", help="draw nothing")
+    common.add_run_flags(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the study; returns the exit code."""
+    loaded = configs.load(args.study, common.overrides(args))
+    began = time.perf_counter()
+    directory = _directory(args, loaded.name)
+    if not args.dry_run:
+        _refuse_overwriting(args, directory)
+
+    # from here on the numerics are imported: seconds, that no mistake above should cost
+    from threadpoolctl import threadpool_limits
+
+    from mfpde.io.build import build
+
+    with threadpool_limits(1):  # BLAS sums differ between thread counts; our own threads run over replicas
+        study = build(loaded.config, loaded.name, loaded.directory)
+        if study.on_grid and study.problem.temperature > 0.0 and args.only != "particles":
+            study.grid  # noqa: B018  a box that cannot be chosen is an error before anything is written
+        if args.dry_run:
+            return _dry_run(args, study)
+        result = _solve(args, study, directory)
+    result["wall_s"] = time.perf_counter() - began
+    _write_summary(directory, result)
+    if args.json:
+        common.print_json(result)
+    else:
+        from mfpde.cli import table
+
+        print(table.solve_table(result))
+    return 0
+
+
+def _directory(args: argparse.Namespace, name: str) -> Path:
+    """The output directory: as asked, else the study's name with the first free number (the last used to resume)."""
+    if args.output is not None:
+        return Path(args.output)
+    candidates = [Path(name), *(Path(f"{name}-{k}") for k in range(2, 10_000))]
+    free = next(k for k, path in enumerate(candidates) if not path.exists())
+    return candidates[max(free - 1, 0)] if args.resume or args.overwrite else candidates[free]
+
+
+def _refuse_overwriting(args: argparse.Namespace, directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise FileSystemError(f"{directory} is not a directory", "name another one with -o")
+    present = [name for name in (LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE) if (directory / name).exists()]
+    if present and not (args.resume or args.overwrite):
+        raise ConfigError(
+            "-o", f"{directory} already holds {' and '.join(present)}",
+            "--resume continues that run, --overwrite replaces it, or name another directory",
+        )
+
+
+def _dry_run(args: argparse.Namespace, study: Study) -> int:
+    from mfpde.cli import table
+    from mfpde.io.estimate import estimate
+
+    found = estimate(study)
+    if args.json:
+        common.print_json({"ok": True, "study": study.name, "config": configs.to_toml(study.config), "estimate": found})
+    else:
+        print(configs.to_toml(study.config))
+        print(table.estimate_table(found))
+    return 0
+
+
+def _solve(args: argparse.Namespace, study: Study, directory: Path) -> dict[str, Any]:
+    from mfpde.io.atomic import lock
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
+    with lock(directory):
+        if args.overwrite:
+            for name in (LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE):
+                (directory / name).unlink(missing_ok=True)
+        log.info("%s: %s", study.name, study.config.title or study.data_description)
+        result: dict[str, Any] = {
+            "ok": True, "study": study.name, "title": study.config.title, "data": study.data_description,
+            "directory": str(directory), "limit": None, "stationary": None, "distance_to_stationary": None,
+            "particles": [], "rates": {},
+        }
+        limit = _run_limit(args, study, directory, result)
+        particles = _run_particles(args, study, directory, limit, result)
+        result["files"] = _files(directory)
+        if not args.no_figures and (limit is not None or particles is not None):
+            from mfpde.cli import drawing
+
+            result["figures"] = [str(path) for path in drawing.draw(directory, directory)]
+    return result
+
+
+def _run_limit(
+    args: argparse.Namespace, study: Study, directory: Path, result: dict[str, Any]
+) -> Limit | AtomLimit | None:
+    from mfpde.cli.progress import progress
+    from mfpde.io import atoms, limit, summary
+
+    path = str(directory / LIMIT_FILE)
+    if args.only == "particles":
+        return _existing_limit(study, directory)
+    if not study.on_grid:
+        moving = len(study.problem.moving)
+        log.info("no limit on a grid: a neuron has %d moving coordinates, a grid takes up to 3; particles alone", moving)
+        return None
+    if args.only == "stationary":
+        rest = limit.save_stationary(study, path)
+        result["stationary"] = summary.stationary_numbers(study.problem, rest)
+        return None
+    horizon = float(study.times[-1])
+    with progress("limit", horizon, args.quiet) as update:
+        if study.problem.temperature == 0.0:
+            found = atoms.run_atoms(
+                study, path, resume=args.resume, checkpoint=args.checkpoint,
+                report=lambda t, energy: update(t, free_energy=energy),
+            )
+            result["limit"] = summary.atom_numbers(found)
+            return found
+        run = limit.run_limit(
+            study, path, resume=args.resume, checkpoint=args.checkpoint,
+            report=lambda t, energy, gap: update(t, free_energy=energy, gap=gap),
+        )
+    result["limit"] = summary.limit_numbers(run)
+    if run.rest is not None:
+        result["stationary"] = summary.stationary_numbers(study.problem, run.rest)
+        result["distance_to_stationary"] = summary.distance_numbers(run, run.rest)
+    return run
+
+
+def _existing_limit(study: Study, directory: Path) -> Limit | AtomLimit | None:
+    """A finished limit of the same study in the directory drives the copies of a particle run of its own."""
+    from mfpde.io import atoms, limit
+
+    path = directory / LIMIT_FILE
+    if not path.exists():
+        log.info("no %s beside the particles: they run without copies and without a limit to compare with", LIMIT_FILE)
+        return None
+    loader = atoms.load_atoms if study.problem.temperature == 0.0 else limit.load_limit
+    return loader(study, str(path))
+
+
+def _run_particles(
+    args: argparse.Namespace, study: Study, directory: Path, limit: Limit | AtomLimit | None, result: dict[str, Any]
+) -> Particles | None:
+    if args.only in ("limit", "stationary"):
+        return None
+    from mfpde.cli.progress import progress
+    from mfpde.io import summary
+    from mfpde.io.limit import Limit
+    from mfpde.io.particles import run_particles
+
+    drive, bounds = _drive(limit)
+    with progress("particles", float(study.times[-1]), args.quiet) as update:
+        particles = run_particles(
+            study, drive, str(directory / PARTICLE_FILE), threads=args.threads or os.cpu_count() or 1, bounds=bounds,
+            resume=args.resume, checkpoint=args.checkpoint, report=lambda t: update(t),
+        )
+    final = limit.measure(len(limit.times) - 1) if isinstance(limit, Limit) else None
+    result["particles"] = summary.particle_numbers(particles, final)
+    result["rates"] = summary.rate_numbers(particles)
+    result["forces"] = {
+        "description": particles.description, "integration_error": particles.integration_error, "wall_s": particles.wall
+    }
+    return particles
+
+
+def _drive(limit: Limit | AtomLimit | None) -> tuple[Any, Any]:
+    from mfpde.io.limit import Limit
+    from mfpde.steppers.drive import Drive
+
+    if limit is None:
+        return None, None
+    if isinstance(limit, Limit):
+        return Drive(limit.history["t"], limit.drive_f), {a.name: (a.lower, a.upper) for a in limit.grid.axes}
+    return Drive(limit.drive_times, limit.drive_f), None
+
+
+def _files(directory: Path) -> list[str]:
+    return [str(directory / name) for name in (LIMIT_FILE, PARTICLE_FILE) if (directory / name).exists()]
+
+
+def _write_summary(directory: Path, result: dict[str, Any]) -> None:
+    from mfpde.io.atomic import save
+
+    text = json.dumps(common.plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    save(directory / SUMMARY_FILE, memoryview(text.encode()))
+    result["files"] = [*result.get("files", []), str(directory / SUMMARY_FILE)]
+    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""Compiled kernels and quadratures: arrays in, arrays out; nothing here knows a class of mfpde or a file."""

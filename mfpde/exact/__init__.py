@@ -1,0 +1,42 @@
+"""Problems with a closed form, shipped so that tests, ``verify``, benchmarks and tutorials assert the same numbers.
+
+==========================  ===============================================================================
+``ornstein_uhlenbeck``      quadratic confinement and attraction in D dimensions: Gaussian for all time
+``linear_network``          f(x) = ∫ a ⟨w, x⟩ dρ: the moments close, Gaussians stay Gaussian
+``linear_neuron``           φ(x; θ) = θ x: finite-N variances and Wasserstein distances for every N and time
+``desai_zwanzig``           double well with attraction: critical temperature and magnetised branch
+``kuramoto``                noisy oscillators on the circle: Bessel branch and a Fourier reference in time
+``manufactured``            the external potential that makes a chosen moving Gaussian exact
+``coupling``                the error of synchronous copies when the drift is linear
+``gaussian``                densities, cell averages, entropies, moments, radii
+``references``              numbers of one network problem, computed once to many digits
+==========================  ===============================================================================
+
+Pure functions of NumPy arrays; time arrays have length K, parameter spaces dimension D.
+"""
+
+from __future__ import annotations
+
+from mfpde.exact import (
+    coupling,
+    desai_zwanzig,
+    gaussian,
+    kuramoto,
+    linear_network,
+    linear_neuron,
+    manufactured,
+    ornstein_uhlenbeck,
+    references,
+)
+
+__all__ = [
+    "coupling",
+    "desai_zwanzig",
+    "gaussian",
+    "kuramoto",
+    "linear_network",
+    "linear_neuron",
+    "manufactured",
+    "ornstein_uhlenbeck",
+    "references",
+]

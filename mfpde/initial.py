@@ -1,0 +1,162 @@
+"""Initial laws, one per parameter group, on the reduced coordinates: cell masses, frozen species, quantile ranges.
+
+A law for w is isotropic with ``std`` that of the norm: each of the d coordinates has standard deviation std/sqrt(d).
+Its mean points along the first input coordinate, which is the index direction of a single-index target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.special import ndtr
+
+from mfpde.core import quadrature
+from mfpde.errors import ConfigError
+from mfpde.measures import Axis, Grid, GridMeasure, Species, normalised
+from mfpde.problem import Coordinate
+
+Array = NDArray[np.float64]
+
+# nodes per continuous frozen parameter: Gauss rules, so smooth integrands are exact to far below the grid error
+FROZEN_NODES = 12
+
+
+@dataclass(frozen=True)
+class GroupLaw:
+    """Law of one parameter group; ``mean`` holds one value per input dimension for w (or a single one)."""
+
+    law: Literal["point", "normal", "uniform", "rademacher"]
+    value: float = 0.0
+    mean: tuple[float, ...] = (0.0,)
+    std: float = 1.0
+    low: float = -1.0
+    high: float = 1.0
+
+    def mean_along(self, position: int) -> float:
+        """Mean of input coordinate ``position``; a single number means the first coordinate only."""
+        return self.mean[position] if position < len(self.mean) else 0.0
+
+
+@dataclass(frozen=True)
+class InitialLaw:
+    """Product law over the groups a, w, b; ``dimension`` is the number of inputs d."""
+
+    a: GroupLaw
+    w: GroupLaw
+    b: GroupLaw
+    dimension: int
+
+    def group(self, name: str) -> GroupLaw:
+        return {"a": self.a, "w": self.w, "b": self.b}[name]
+
+    def coordinate_std(self, coordinate: Coordinate) -> float:
+        law = self.group(coordinate.group)
+        return law.std / np.sqrt(self.dimension) if coordinate.group == "w" else law.std
+
+
+def _position(coordinate: Coordinate) -> int:
+    digits = coordinate.name[1:]
+    return int(digits) if digits else 0
+
+
+def interval(law: InitialLaw, coordinate: Coordinate, tail: float) -> tuple[float, float]:
+    """An interval that holds all but about ``tail`` of the initial mass of one coordinate."""
+    group = law.group(coordinate.group)
+    if group.law == "point":
+        return group.value, group.value
+    if group.law == "rademacher":
+        return -1.0, 1.0
+    if group.law == "uniform":
+        return group.low, group.high
+    std = law.coordinate_std(coordinate)
+    if coordinate.kind == "radius":
+        chi = stats.chi(coordinate.block)
+        return float(chi.ppf(tail)) * std, float(chi.isf(tail)) * std
+    centre = group.mean_along(_position(coordinate))
+    reach = float(stats.norm.isf(tail)) * std
+    return centre - reach, centre + reach
+
+
+def axis_mass(law: InitialLaw, axis: Axis) -> Array:
+    """Probabilities of the cells of one axis : [cells], unnormalised where the box cuts a tail off.
+
+    A resolved normal law is sampled at the centres (sums over cells are then exact to all orders), anything else by
+    exact cell probabilities; a point is shared by its two nearest cells so that the mean is exact.
+    """
+    coordinate, x = axis.coordinate, axis.centers
+    group = law.group(coordinate.group)
+    if group.law == "uniform":
+        overlap = np.minimum(axis.edges[1:], group.high) - np.maximum(axis.edges[:-1], group.low)
+        return np.maximum(overlap, 0.0)
+    if group.law in ("point", "rademacher"):
+        values = [group.value] if group.law == "point" else [-1.0, 1.0]
+        share = [np.maximum(0.0, 1.0 - np.abs(x - value) / axis.width) for value in values]
+        return np.sum(share, axis=0)
+    std = law.coordinate_std(coordinate)
+    if std == 0.0:
+        centre = group.mean_along(_position(coordinate))
+        return np.maximum(0.0, 1.0 - np.abs(x - centre) / axis.width)
+    if axis.periodic:
+        turns = 2.0 * np.pi * np.arange(-40, 41)
+        z = (x[:, None] + turns - group.mean_along(_position(coordinate))) / std
+        return np.exp(-0.5 * z**2).sum(axis=1)
+    if coordinate.kind == "radius":
+        m, z = coordinate.block, x / std
+        if std >= axis.width:
+            peak = np.sqrt(max(m - 1, 1))
+            return np.exp((m - 1) * np.log(z / peak) - 0.5 * (z**2 - peak**2))
+        return np.diff(stats.chi(m).cdf(axis.edges / std))
+    z = (x - group.mean_along(_position(coordinate))) / std
+    if std >= axis.width:
+        return np.exp(-0.5 * z**2)
+    z_edges = (axis.edges - group.mean_along(_position(coordinate))) / std
+    return np.diff(ndtr(z_edges))
+
+
+def initial_measure(law: InitialLaw, grid: Grid) -> GridMeasure:
+    """The product law on a grid; raises ConfigError if the box misses it."""
+    mass = np.ones(grid.shape)
+    for k, axis in enumerate(grid.axes):
+        one = axis_mass(law, axis)
+        if not np.sum(one) > 0.0:
+            raise ConfigError(
+                "grid.bounds",
+                f"[{axis.lower:g}, {axis.upper:g}] for {axis.name} holds none of the initial law; widen it",
+            )
+        mass = mass * grid.along(k, one / np.sum(one))[None]
+    return normalised(grid, mass)
+
+
+def frozen_species(law: InitialLaw, frozen: tuple[Coordinate, ...]) -> Species:
+    """Atoms of the frozen coordinates: exact for point and Rademacher laws, Gauss nodes for normal and uniform ones."""
+    values, probabilities = np.zeros((1, 0)), np.ones(1)
+    for coordinate in frozen:
+        x, p = gauss_nodes(law, coordinate)
+        values = np.concatenate([np.repeat(values, len(x), axis=0), np.tile(x, len(values))[:, None]], axis=1)
+        probabilities = np.repeat(probabilities, len(x)) * np.tile(p, len(probabilities))
+    return Species(tuple(c.name for c in frozen), values, probabilities / probabilities.sum())
+
+
+def gauss_nodes(law: InitialLaw, coordinate: Coordinate, count: int | None = None) -> tuple[Array, Array]:
+    """Nodes and probabilities of one coordinate: exact atoms, or a Gauss rule of ``count`` nodes (FROZEN_NODES)."""
+    count = FROZEN_NODES if count is None else count
+    group = law.group(coordinate.group)
+    if group.law == "point":
+        return np.array([group.value]), np.ones(1)
+    if group.law == "rademacher":
+        return np.array([-1.0, 1.0]), np.full(2, 0.5)
+    if group.law == "uniform":
+        x, p = np.polynomial.legendre.leggauss(count)
+        return 0.5 * (group.low + group.high) + 0.5 * (group.high - group.low) * x, 0.5 * p
+    std = law.coordinate_std(coordinate)
+    if coordinate.kind == "radius":
+        x, p = quadrature.radius(coordinate.block, count)
+        return std * x, p
+    x, p = quadrature.gauss_hermite(count)
+    return group.mean_along(_position(coordinate)) + std * x, p
+
+

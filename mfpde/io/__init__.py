@@ -1,0 +1,1 @@
+"""Everything that touches a file: studies in TOML, data tables, outputs in HDF5."""

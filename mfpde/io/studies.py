@@ -1,0 +1,60 @@
+"""The built-in studies and the data files they read: package resources, no numpy."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+from mfpde.errors import ConfigError
+
+# In the order in which `mfpde studies` lists them; the first is the default of `mfpde solve`.
+_NAMES = (
+    "single-index",
+    "linear-network",
+    "ornstein-uhlenbeck",
+    "desai-zwanzig",
+    "kuramoto",
+    "teacher-1d",
+    "diabetes-bmi",
+    "digits",
+)
+DEFAULT = _NAMES[0]
+
+
+def names() -> tuple[str, ...]:
+    """Names of the built-in studies, the default first."""
+    return _NAMES
+
+
+def text(name: str) -> str:
+    """TOML text of the built-in study ``name``."""
+    return (resources.files("mfpde") / "studies" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def shipped_data() -> tuple[Path, ...]:
+    """Directories that hold the data files that come with mfpde: inside the package, and beside it in a checkout."""
+    package = Path(os.fspath(resources.files("mfpde")))  # type: ignore[call-overload]
+    return (package / "data", package.parent / "data")
+
+
+def find_data(file: str, directory: Path | None) -> Path:
+    """Path of the data file a study names: absolute, beside the study, in the working directory, or shipped.
+
+    ConfigError names the places if it is nowhere.
+    """
+    path = Path(file)
+    if path.is_absolute():
+        candidates = [path]
+    else:
+        candidates = [base / path for base in ((directory,) if directory else ())] + [path]
+        inside = Path(*path.parts[1:]) if path.parts[:1] == ("data",) and len(path.parts) > 1 else path
+        candidates += [base / inside for base in shipped_data()]
+    for candidate in candidates:
+        try:
+            if candidate.is_file():
+                return candidate
+        except (OSError, ValueError):
+            continue
+    places = ", ".join(dict.fromkeys(str(candidate.parent) for candidate in candidates))
+    raise ConfigError("data.file", f'is "{file}", which does not exist (looked in {places})')

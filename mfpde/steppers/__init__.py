@@ -1,0 +1,1 @@
+"""Time steppers: each states its order, and a test holds it."""

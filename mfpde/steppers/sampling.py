@@ -1,0 +1,160 @@
+"""Population laws by samples: scrambled quasi-random nodes with an error estimate, and fresh mini-batches.
+
+x ~ N(0, I_d), y = g(x_0) + noise, or, for the logistic loss, P(y = +1 | x) = 1/(1 + exp(-g(x_0))).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+from scipy.stats import qmc
+
+from mfpde.core import interaction, noise, quadrature
+from mfpde.datalaws import target_values
+from mfpde.problem import DataLaw, Population, Problem
+from mfpde.steppers.forces import NodeForce, NodeLaw, activation_arguments, logistic, node_slopes
+
+Array = NDArray[np.float64]
+
+# degree of the Hermite expansion in x_0 by which a limit network is carried from block coordinates to R^d
+PROJECTION_DEGREE = 40
+
+
+@dataclass(frozen=True)
+class IntegrationError:
+    """Relative difference between two independent scramblings, of the risk and (root mean square) of the drift."""
+
+    risk: float
+    drift: float
+
+
+def sobol_law(problem: Problem, count: int, seed: int) -> NodeLaw:
+    """Scrambled Sobol nodes of the Gaussian law, mapped by the normal quantile; ``count`` is rounded up to a power of 2."""
+    population = problem.data.population
+    assert population is not None
+    power = max(0, int(np.ceil(np.log2(count))))
+    generator = qmc.Sobol(population.dimension, scramble=True, rng=np.random.default_rng(seed))
+    # points lie in [0, 1); half of the finest cell keeps the quantile finite
+    u = generator.random_base2(power) + 2.0**-54
+    x = np.ascontiguousarray(ndtri(np.clip(u, 2.0**-54, 1.0 - 2.0**-53)))
+    g = target_values(population, x[:, 0])
+    target = g if problem.loss == "square" else logistic(g)
+    return NodeLaw(x, target, np.full(len(x), 1.0 / len(x)), problem.loss, problem.data.offset)
+
+
+def sobol_force(problem: Problem, count: int, seed: int) -> NodeForce:
+    """The force of quasi-random nodes."""
+    law = sobol_law(problem, count, seed)
+    code, hermite = activation_arguments(problem)
+    what = f"{len(law.target)} scrambled Sobol nodes in dimension {law.x.shape[1]}"
+    return NodeForce(what, code, hermite, problem.scale, law)
+
+
+def integration_error(problem: Problem, count: int, seed: int, theta: Array) -> IntegrationError:
+    """Difference of two scramblings at theta [R, p, N], over sqrt(2): an estimate of the error of either."""
+    one, two = (sobol_force(problem, count, seed + shift) for shift in (0, 1))
+    risks = [force.observe(theta, None)[0] for force in (one, two)]
+    drifts = []
+    for force in (one, two):
+        out = np.empty_like(theta)
+        force.gradient(theta, out)
+        drifts.append(out[:, :-1])
+    root = np.sqrt(0.5)
+    risk = root * float(np.mean(np.abs(risks[0] - risks[1])) / max(float(np.mean(risks[0])), 1e-300))
+    size = max(float(np.sqrt(np.mean(drifts[0] ** 2))), 1e-300)
+    return IntegrationError(risk, root * float(np.sqrt(np.mean((drifts[0] - drifts[1]) ** 2))) / size)
+
+
+def carry_to_nodes(data: DataLaw, f: Array, x: Array) -> Array:
+    """A rotation-invariant function known at the nodes of the reduced law, f [n], at points x [m, d] : [m].
+
+    Projection on Hermite(x_0) times Laguerre(|x_rest|^2 / 2), the orthonormal polynomials of the Gaussian law in block
+    coordinates; the coefficients come from the same quadrature.
+    """
+    block = data.blocks[1]
+    radial = len(np.unique(data.x[:, 1]))
+    alpha = 0.5 * block - 1.0
+    first = quadrature.hermite_functions(PROJECTION_DEGREE, data.x[:, 0])
+    second = _laguerre(radial - 1, alpha, 0.5 * data.x[:, 1] ** 2)
+    coefficients = np.einsum("q,kq,lq->kl", data.weights * f, first, second, optimize=False)
+    rest = 0.5 * np.sum(x[:, 1:] ** 2, axis=1)
+    inner = np.einsum("kl,lm->km", coefficients, _laguerre(radial - 1, alpha, rest), optimize=False)
+    return np.sum(inner * quadrature.hermite_functions(PROJECTION_DEGREE, x[:, 0]), axis=0)
+
+
+def _laguerre(degree: int, alpha: float, s: Array) -> Array:
+    """Laguerre polynomials orthonormal under the Gamma(alpha + 1) law, degrees 0..degree : [degree + 1, len(s)]."""
+    values = np.ones((degree + 1, *s.shape))
+    previous = np.zeros_like(s)
+    for k in range(degree):
+        below = np.sqrt(k * (k + alpha)) * previous
+        previous = values[k]
+        values[k + 1] = ((2.0 * k + alpha + 1.0 - s) * values[k] - below) / np.sqrt((k + 1.0) * (k + 1.0 + alpha))
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class BatchForce:
+    """The gradient on ``batch`` fresh samples in every step: from the population law, or nodes drawn by their weights.
+
+    Samples are functions of (seed, replica, step).
+    """
+
+    problem: Problem
+    batch: int
+    code: int
+    hermite: Array
+    nodes: NodeLaw | None
+    cumulative: Array
+
+    @property
+    def description(self) -> str:
+        source = "the population law" if self.nodes is None else f"{len(self.nodes.target)} data nodes"
+        return f"mini-batches of {self.batch} fresh samples from {source}"
+
+    def draw(self, seed: np.uint64, replica: int, step: int) -> NodeLaw:
+        """The mini-batch of one replica and step."""
+        loss, equal = self.problem.loss, np.full(self.batch, 1.0 / self.batch)
+        if self.nodes is not None:
+            u = np.empty((1, self.batch))
+            noise.uniforms(seed, noise.DATA, replica, step, u)
+            index = np.minimum(np.searchsorted(self.cumulative, u[0]), len(self.cumulative) - 1)
+            return NodeLaw(self.nodes.x[index], self.nodes.target[index], equal, loss)
+        population = self.problem.data.population
+        assert population is not None
+        z = np.empty((population.dimension + 1, self.batch))
+        noise.normals(seed, noise.DATA, replica, step, z)
+        x = np.ascontiguousarray(z[:-1].T)
+        return NodeLaw(x, _labels(population, loss, x[:, 0], z[-1]), equal, loss)
+
+    def gradient(self, theta: Array, seed: np.uint64, first: int, step: int, out: Array) -> None:
+        """Gradient at theta [R, p, N], replicas first, first + 1, … ."""
+        mass = np.full(theta.shape[2], self.problem.scale / theta.shape[2])
+        f = np.empty(self.batch)
+        for k, one in enumerate(theta):
+            law = self.draw(seed, first + k, step)
+            interaction.predict(self.code, self.hermite, one, mass, law.x, f)
+            r = self.problem.scale * law.weights * node_slopes(law, f)
+            interaction.pullback(self.code, self.hermite, one, law.x, r, out[k])
+
+    def operations(self, width: int) -> float:
+        """Evaluations of a neuron on a sample per gradient of one replica."""
+        return 2.0 * width * self.batch
+
+
+def batch_force(problem: Problem, batch: int, nodes: NodeLaw | None) -> BatchForce:
+    """``nodes`` None samples the population law of the problem."""
+    code, hermite = activation_arguments(problem)
+    cumulative = np.zeros(0) if nodes is None else np.cumsum(nodes.weights)
+    return BatchForce(problem, batch, code, hermite, nodes, cumulative)
+
+
+def _labels(population: Population, loss: str, x0: Array, xi: Array) -> Array:
+    """y for the square loss, the label (y + 1)/2 for the logistic one, from x_0 and standard normals xi."""
+    g = target_values(population, x0)
+    if loss == "square":
+        return g + population.noise * xi
+    return np.where(ndtr(xi) < logistic(g), 1.0, 0.0)

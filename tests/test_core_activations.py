@@ -1,0 +1,139 @@
+"""Activations against scipy and against long-arithmetic values; derivatives against differences."""
+
+from __future__ import annotations
+
+import math
+
+import naive
+import numpy as np
+import pytest
+from numba import njit
+
+from mfpde.core import elementary
+from mfpde.core.activations import CODES, HOMOGENEITY, derivative, evaluate, fill, fill_both, fill_slope
+
+HERMITE = (0.3, -1.0, 0.5, 0.0, 0.25)
+NAMES = list(CODES)
+
+
+@pytest.fixture(scope="module")
+def points() -> np.ndarray:
+    generator = np.random.default_rng(7)
+    spread = [generator.uniform(-s, s, 4000) for s in (1e-8, 1e-3, 1.0, 3.0, 8.0, 20.0, 40.0)]
+    return np.concatenate([*spread, np.linspace(-12.0, 12.0, 20_001), [0.0]])
+
+
+@njit
+def _each(function_number, z, out):
+    for i in range(z.shape[0]):
+        if function_number == 0:
+            out[i] = elementary.exponential(z[i])
+        else:
+            out[i] = elementary.log_one_plus(z[i])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_value_and_slope_agree_with_scipy(name: str, points: np.ndarray) -> None:
+    expected = naive.activation(name, points, HERMITE)
+    slope = naive.activation_slope(name, points, HERMITE)
+    # Values that grow with z carry the rounding of their argument: the scale is that of the largest term.
+    scale = np.maximum(1.0, np.abs(points)) ** (4 if name == "hermite" else 1)
+    assert np.max(np.abs(evaluate(name, points, HERMITE) - expected) / scale) < 1.5e-15
+    assert np.max(np.abs(derivative(name, points, HERMITE) - slope) / scale) < 3e-15
+
+
+@pytest.mark.parametrize("name", ["tanh", "erf"])
+def test_saturating_activations_are_accurate_bounded_and_odd(name: str, points: np.ndarray) -> None:
+    values = evaluate(name, points)
+    expected = naive.activation(name, points)
+    assert np.max(np.abs(values - expected)) < 6e-16  # 5e-16 of the code, half an ulp of the reference
+    near = (np.abs(points) < 1.0) & (points != 0.0)
+    assert np.max(np.abs(values[near] / expected[near] - 1.0)) < 1e-14
+    assert np.max(np.abs(values)) <= 1.0
+    assert np.array_equal(evaluate(name, -points), -values)
+
+
+# 30-digit values from arbitrary-precision arithmetic, rounded to double.
+EXACT = [
+    ("tanh", 0.5, 0.46211715726000975850),
+    ("tanh", 3.0, 0.99505475368673045133),
+    ("erf", 0.5, 0.38292492254802620728),
+    ("erf", 3.0, 0.99730020393673981094),
+    ("sigmoid", -30.0, 9.3576229688392989e-14),
+    ("softplus", -30.0, 9.3576229688397368e-14),
+    ("gelu", 1.0, 0.84134474606854294859),
+    ("sin", 1e8, 0.93163902710972619890),
+]
+
+
+@pytest.mark.parametrize(("name", "z", "expected"), EXACT)
+def test_values_from_long_arithmetic(name: str, z: float, expected: float) -> None:
+    assert evaluate(name, z) == pytest.approx(expected, rel=5e-15, abs=0.0)
+
+
+def test_sine_and_cosine_keep_their_phase_far_out() -> None:
+    z = np.random.default_rng(3).uniform(-1e8, 1e8, 20_000)
+    assert np.max(np.abs(evaluate("sin", z) - np.sin(z))) < 4e-16
+    assert np.max(np.abs(derivative("sin", z) - np.cos(z))) < 4e-16
+    assert np.max(np.abs(evaluate("sin", z) ** 2 + derivative("sin", z) ** 2 - 1.0)) < 1e-15
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "hermite"])
+def test_huge_arguments_stay_finite(name: str) -> None:
+    z = np.array([-1e8, -1e4, -750.0, -709.0, 709.0, 750.0, 1e4, 1e8])
+    values, slopes = evaluate(name, z), derivative(name, z)
+    assert np.all(np.isfinite(values)) and np.all(np.isfinite(slopes))
+    expected = naive.activation(name, z)
+    np.testing.assert_allclose(values, expected, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_not_a_number_is_passed_on(name: str) -> None:
+    assert np.isnan(evaluate(name, math.nan, HERMITE)) or name == "relu"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_slope_is_the_derivative(name: str) -> None:
+    z = np.linspace(-4.0, 4.0, 801) + 1e-3
+    step = 1e-5
+    difference = (evaluate(name, z + step, HERMITE) - evaluate(name, z - step, HERMITE)) / (2.0 * step)
+    np.testing.assert_allclose(derivative(name, z, HERMITE), difference, atol=2e-8)
+    if name == "relu":
+        assert derivative(name, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_joint_pass_gives_the_same_bits(name: str, points: np.ndarray) -> None:
+    hermite = np.array(HERMITE)
+    value, slope, both, both_slope = (np.empty_like(points) for _ in range(4))
+    fill(CODES[name], hermite, points, value)
+    fill_slope(CODES[name], hermite, points, slope)
+    fill_both(CODES[name], hermite, points, both, both_slope)
+    assert np.array_equal(value, both)
+    assert np.array_equal(slope, both_slope)
+
+
+@pytest.mark.parametrize("name", HOMOGENEITY)
+def test_homogeneous_activations_scale(name: str) -> None:
+    z = np.linspace(-2.0, 2.0, 41)
+    np.testing.assert_allclose(evaluate(name, 3.0 * z), 3.0 ** HOMOGENEITY[name] * evaluate(name, z), rtol=1e-15)
+
+
+def test_exponential_and_logarithm_are_relative_to_an_ulp() -> None:
+    z = np.random.default_rng(5).uniform(-700.0, 700.0, 50_000)
+    out = np.empty_like(z)
+    _each(0, z, out)
+    assert np.max(np.abs(out / np.exp(z) - 1.0)) < 5e-16
+    _each(0, np.array([-709.0, -1e8]), out[:2])
+    assert np.all(out[:2] == 0.0)
+    t = np.concatenate([np.random.default_rng(6).uniform(0.0, 1.0, 50_000), np.logspace(-300.0, 0.0, 301)])
+    out = np.empty_like(t)
+    _each(1, t, out)
+    assert np.max(np.abs(out / np.log1p(t) - 1.0)) < 8e-16
+
+
+def test_shapes_are_kept_and_unknown_names_refused() -> None:
+    assert evaluate("tanh", np.zeros((2, 3))).shape == (2, 3)
+    assert evaluate("tanh", 0.5).shape == ()
+    with pytest.raises(ValueError, match="relu"):
+        evaluate("swish", 0.0)
