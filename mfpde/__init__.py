@@ -10,7 +10,8 @@ Symbols of the papers and names in the code:
     lambda         weight_decay               r_q          residual
     alpha          scale (output scale)       N, R         width, replicas
 
-Everything public is imported on first use, so that ``import mfpde`` costs nothing.
+Everything public is imported on first use, so that ``import mfpde`` costs nothing.  Functions that bear the name of
+their module are taken from it: ``from mfpde.evolve import evolve``, ``mfpde.stationary``, ``mfpde.tabulate``.
 """
 
 from __future__ import annotations
@@ -42,21 +43,18 @@ _HOME = {
     "expect": "measures",
     "moments": "measures",
     "sample": "measures",
-    "tabulate": "tabulate",
     "predict": "meanfield",
     "risk": "meanfield",
     "first_variation": "meanfield",
     "free_energy": "meanfield",
     "dissipation": "meanfield",
     "choose_grid": "domain",
-    "stationary": "stationary",
     "Control": "evolve",
     "State": "evolve",
-    "evolve": "evolve",
     "solve": "evolve",
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

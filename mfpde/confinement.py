@@ -59,7 +59,9 @@ def _sampled_atoms(problem: Problem, law: InitialLaw) -> ParticleMeasure:
     """Independent draws, where a product rule over many input coordinates would explode."""
     rng = np.random.default_rng(0)
     columns = [rng.choice(x, size=4096, p=p) for x, p in (gauss_nodes(law, c) for c in problem.coordinates)]
-    return ParticleMeasure(tuple(c.name for c in problem.coordinates), np.stack(columns, axis=1), np.full(4096, 1 / 4096))
+    return ParticleMeasure(
+        tuple(c.name for c in problem.coordinates), np.stack(columns, axis=1), np.full(4096, 1 / 4096)
+    )
 
 
 def check_normalisable(problem: Problem, law: InitialLaw) -> None:

@@ -43,13 +43,14 @@ def gaussian(
     y = +1, and every node appears with both labels.
     """
     d = population.dimension
+    blocks: tuple[int, ...] = (1,) if d == 1 else (1, d - 1)
     x0, p0 = quadrature.gauss_hermite(count, SMALLEST_WEIGHT)
     if d == 1:
-        x, weights, blocks = x0[:, None], p0, (1,)
+        x, weights = x0[:, None], p0
     else:
         x1, p1 = (x0, p0) if d == 2 else quadrature.radius(d - 1, 24 if d < 10 else 12)
         x = np.stack([np.repeat(x0, len(x1)), np.tile(x1, len(x0))], axis=1)
-        weights, blocks = np.outer(p0, p1).reshape(-1), (1, d - 1)
+        weights = np.outer(p0, p1).reshape(-1)
         keep = weights > SMALLEST_WEIGHT
         x, weights = x[keep], weights[keep] / weights[keep].sum()
     g = target_values(population, x[:, 0])

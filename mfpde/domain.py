@@ -37,7 +37,8 @@ def choose_grid(
     if not 1 <= len(moving) <= MAX_DIMENSION:
         names = ", ".join(c.name for c in moving)
         raise ConfigError(
-            "grid", f"would need {len(moving)} coordinates ({names}); a grid has 1 to {MAX_DIMENSION}",
+            "grid",
+            f"would need {len(moving)} coordinates ({names}); a grid has 1 to {MAX_DIMENSION}",
             "run the particles alone: --only particles",
         )
     counts = (AUTO_CELLS[len(moving)],) * len(moving) if cells is None else cells

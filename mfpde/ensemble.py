@@ -190,7 +190,9 @@ def start(ensemble: Ensemble) -> EnsembleState:
     """The initial draws; copies start where their particles do."""
     s = ensemble.settings
     theta = {
-        width: particles.draw(ensemble.problem, ensemble.law, width, range(s.replicas), particles.width_seed(s.seed, width))
+        width: particles.draw(
+            ensemble.problem, ensemble.law, width, range(s.replicas), particles.width_seed(s.seed, width)
+        )
         for width in s.widths
     }
     return EnsembleState(0, 0, theta, {w: x.copy() for w, x in theta.items()} if ensemble.copying else None)
@@ -324,7 +326,9 @@ def _snapshot(
         mine = [parts[task] for task in sorted(tasks, key=lambda task: task.first) if task.width == width]
         risk, error, iid, coupling = (_joined([part[k] for part in mine]) for k in range(4))
         assert risk is not None
-        records.append(WidthRecord(width, _parameters(ensemble.problem, state.theta[width]), risk, error, iid, coupling))
+        records.append(
+            WidthRecord(width, _parameters(ensemble.problem, state.theta[width]), risk, error, iid, coupling)
+        )
     return EnsembleSnapshot(time, state.index, state, tuple(records), wall)
 
 

@@ -21,8 +21,8 @@ from mfpde.problem import Coordinate
 
 Array = NDArray[np.float64]
 
-# nodes per continuous frozen parameter: Gauss rules, so smooth integrands are exact to far below the grid error
-FROZEN_NODES = 12
+# nodes per continuous frozen parameter, by how many there are: Gauss rules, whose error stays below that of the grid
+FROZEN_NODES = {1: 64, 2: 24, 3: 10}
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,17 @@ def initial_measure(law: InitialLaw, grid: Grid) -> GridMeasure:
 def frozen_species(law: InitialLaw, frozen: tuple[Coordinate, ...]) -> Species:
     """Atoms of the frozen coordinates: exact for point and Rademacher laws, Gauss nodes for normal and uniform ones."""
     values, probabilities = np.zeros((1, 0)), np.ones(1)
+    continuous = sum(law.group(c.group).law in ("normal", "uniform") for c in frozen)
+    count = FROZEN_NODES.get(continuous, 10)
     for coordinate in frozen:
-        x, p = gauss_nodes(law, coordinate)
+        x, p = gauss_nodes(law, coordinate, count)
         values = np.concatenate([np.repeat(values, len(x), axis=0), np.tile(x, len(values))[:, None]], axis=1)
         probabilities = np.repeat(probabilities, len(x)) * np.tile(p, len(probabilities))
     return Species(tuple(c.name for c in frozen), values, probabilities / probabilities.sum())
 
 
-def gauss_nodes(law: InitialLaw, coordinate: Coordinate, count: int | None = None) -> tuple[Array, Array]:
-    """Nodes and probabilities of one coordinate: exact atoms, or a Gauss rule of ``count`` nodes (FROZEN_NODES)."""
-    count = FROZEN_NODES if count is None else count
+def gauss_nodes(law: InitialLaw, coordinate: Coordinate, count: int = 12) -> tuple[Array, Array]:
+    """Nodes and probabilities of one coordinate: exact atoms, or a Gauss rule of ``count`` nodes."""
     group = law.group(coordinate.group)
     if group.law == "point":
         return np.array([group.value]), np.ones(1)
@@ -158,5 +159,3 @@ def gauss_nodes(law: InitialLaw, coordinate: Coordinate, count: int | None = Non
         return std * x, p
     x, p = quadrature.gauss_hermite(count)
     return group.mean_along(_position(coordinate)) + std * x, p
-
-

@@ -117,7 +117,7 @@ def dissipation(table: Tabulated, mass: Array, f: Array) -> float:
 
 
 def boundary_mass(measure: GridMeasure) -> dict[tuple[int, int], float]:
-    """Mass in the outermost cells of each open side, keyed (axis, -1 or +1); a radius that starts at 0 has no lower side."""
+    """Mass in the outermost cells of each open side, keyed (axis, -1 or +1); a radius from 0 has no lower side."""
     sides: dict[tuple[int, int], float] = {}
     for k, axis in enumerate(measure.grid.axes):
         if axis.periodic:

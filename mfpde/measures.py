@@ -63,11 +63,11 @@ class Axis:
 
     @cached_property
     def centers(self) -> Array:
-        return self.lower + (np.arange(self.cells) + 0.5) * self.width
+        return np.asarray(self.lower + (np.arange(self.cells) + 0.5) * self.width, dtype=np.float64)
 
     @cached_property
     def edges(self) -> Array:
-        return self.lower + np.arange(self.cells + 1) * self.width
+        return np.asarray(self.lower + np.arange(self.cells + 1) * self.width, dtype=np.float64)
 
     @cached_property
     def log_volume(self) -> Array:
@@ -159,7 +159,7 @@ class Grid:
             upper=axis.upper + upper_cells * axis.width,
             cells=axis.cells + lower_cells + upper_cells,
         )
-        return Grid(self.axes[:k] + (longer,) + self.axes[k + 1 :], self.species)
+        return Grid((*self.axes[:k], longer, *self.axes[k + 1 :]), self.species)
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,7 +255,7 @@ def sample(measure: Measure, count: int, rng: np.random.Generator) -> Array:
     index = rng.choice(len(measure.weights), size=count, p=measure.weights / np.sum(measure.weights))
     draws = measure.atoms[index].copy()
     if isinstance(measure, GridMeasure):
-        for k, axis in enumerate(measure.grid.axes):
+        for axis in measure.grid.axes:
             column = measure.names.index(axis.name)
             draws[:, column] += (rng.random(count) - 0.5) * axis.width
     return draws

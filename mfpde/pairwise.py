@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import ConfigError
-from mfpde.problem import Coordinate, DataLaw, Pairwise, Problem
+from mfpde.problem import Coordinate, DataLaw, Kind, Pairwise, Problem
 
 Array = NDArray[np.float64]
 
@@ -50,16 +50,16 @@ def pairwise_problem(
     if circle and (dimension != 1 or potential != "none"):
         raise ConfigError("pairwise.interaction", "'cosine' lives on the circle: dimension 1 and potential 'none'")
     if interaction == "gaussian" and dimension > 2:
-        raise ConfigError("pairwise.dimension", f"is {dimension}; a gaussian interaction is offered in dimension 1 and 2")
+        raise ConfigError(
+            "pairwise.dimension", f"is {dimension}; a gaussian interaction is offered in dimension 1 and 2"
+        )
     form = potential_strength * np.eye(dimension) if matrix is None else np.asarray(matrix, float)
     frequencies, modes = np.zeros((0, dimension)), np.zeros(0)
     if interaction == "gaussian":
         frequencies, modes = gaussian_modes(dimension, width, reach)
-    model = Pairwise(
-        dimension, potential, potential_strength, form, interaction, strength, width, frequencies
-    )
+    model = Pairwise(dimension, potential, potential_strength, form, interaction, strength, width, frequencies)
     names = ("w",) if dimension == 1 else tuple(f"w{k}" for k in range(dimension))
-    kind = "circle" if circle else "line"
+    kind: Kind = "circle" if circle else "line"
     coordinates = tuple(Coordinate(n, "w", kind, rate=rate, weight_decay=weight_decay) for n in names)
     weights = {
         "quadratic": np.full(dimension, -strength),
@@ -72,7 +72,7 @@ def pairwise_problem(
 
 
 def gaussian_modes(dimension: int, width: float, reach: float) -> tuple[Array, Array]:
-    """(frequencies [m, D], weights [m]) with exp(-|r|^2/(2 width^2)) = sum_m weights_m cos(frequencies_m . r), |r| <= reach.
+    """(frequencies [m, D], weights [m]): exp(-|r|^2/(2 width^2)) = sum_m weights_m cos(frequencies_m . r), |r| <= reach.
 
     Poisson summation on a period 2L with L = reach/2 + 4.5 width: aliases and the cut tail are below 1e-16.
     """

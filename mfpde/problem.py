@@ -38,7 +38,7 @@ class Coordinate:
 
 @dataclass(frozen=True)
 class Network:
-    """phi(x; theta) = a sigma(<w, x> + b), f = scale * int phi drho; ``hermite`` holds h_k of sigma = sum h_k He_k/sqrt(k!)."""
+    """phi = a sigma(<w, x> + b), f = scale * int phi drho; ``hermite``: h_k of sigma = sum h_k He_k/sqrt(k!)."""
 
     activation: str
     hermite: tuple[float, ...] = ()
@@ -131,7 +131,7 @@ def network_coordinates(
     weight_decay: dict[str, float],
     rates: dict[str, float],
 ) -> tuple[Coordinate, ...]:
-    """Reduced coordinates a, w (one per block), b of a neuron; frozen groups carry no weight decay, a constant anyway."""
+    """Reduced coordinates a, w (one per block), b; frozen groups carry no weight decay, a constant anyway."""
 
     def coordinate(name: str, group: Literal["a", "w", "b"], block: int = 1) -> Coordinate:
         trained = group in train

@@ -86,7 +86,8 @@ def _dual_newton(table: Tabulated, f_start: Array) -> Stationary:
     psi = table.first_variation(c * g)
     value = meanfield.dual_energy(table, g, psi)
     polished = False
-    for iteration in range(MAX_STEPS + 1):
+    newton_steps = 0
+    while True:
         mass = meanfield.gibbs(table, psi).mass
         f = table.predict(mass)
         gap = float(np.sum(_fenchel_young(table, f, g)))
@@ -106,11 +107,12 @@ def _dual_newton(table: Tabulated, f_start: Array) -> Stationary:
         if value_new < value - 1e-13 * max(1.0, abs(value)):
             raise NotConverged(f"the dual Newton iteration stalled with a gap of {gap:.3g}")
         g, value, psi = g_new, value_new, psi_new
-    else:
-        raise NotConverged(f"the dual Newton iteration did not reach its tolerance in {MAX_STEPS} steps, gap {gap:.3g}")
+        newton_steps += 1
+        if newton_steps > MAX_STEPS:
+            raise NotConverged(f"the dual Newton iteration still has a gap of {gap:.3g} after {MAX_STEPS} steps")
     measure = GridMeasure(table.grid, np.maximum(mass, 1e-300))
     energy = meanfield.free_energy(table, measure.mass, f)
-    return Stationary(measure, f, g, energy, energy - gap, gap, problems.risk(problem, f), iteration)
+    return Stationary(measure, f, g, energy, energy - gap, gap, problems.risk(problem, f), newton_steps)
 
 
 def _line_search(
@@ -139,7 +141,8 @@ def _fixed_point_newton(table: Tabulated, f_start: Array) -> Stationary:
     c, tau = problem.data.weights, problem.temperature
     f = f_start.copy()
     image, mass = _gibbs_image(table, f)
-    for iteration in range(MAX_STEPS + 1):
+    newton_steps = 0
+    while True:
         misfit = image - f
         size = float(np.linalg.norm(misfit))
         if size <= 1e-14 * max(1.0, float(np.linalg.norm(f))):
@@ -161,13 +164,16 @@ def _fixed_point_newton(table: Tabulated, f_start: Array) -> Stationary:
                 break
             raise NotConverged(f"Newton for the stationary measure stalled with a misfit of {size:.3g}")
         f, image, mass = trial, new_image, new_mass
-    else:
-        raise NotConverged(f"Newton for the stationary measure did not converge in {MAX_STEPS} steps")
+        newton_steps += 1
+        if newton_steps > MAX_STEPS:
+            raise NotConverged(
+                f"Newton for the stationary measure still has a misfit of {size:.3g} after {MAX_STEPS} steps"
+            )
     measure = GridMeasure(table.grid, np.maximum(mass, 1e-300))
     gap = meanfield.optimality_gap(table, measure.mass, image)
     energy = meanfield.free_energy(table, measure.mass, image)
     g = problems.loss_slopes(problem, image)
-    return Stationary(measure, image, g, energy, None, abs(gap), problems.risk(problem, image), iteration)
+    return Stationary(measure, image, g, energy, None, abs(gap), problems.risk(problem, image), newton_steps)
 
 
 def _gibbs_image(table: Tabulated, f: Array) -> tuple[Array, Array]:

@@ -153,7 +153,7 @@ def _compressed(problem: Problem, points: Array) -> tuple[Array, Array]:
 
 
 def interpolative(matrix: Array, tolerance: float) -> tuple[NDArray[np.intp], Array]:
-    """Columns J and coefficients with matrix = matrix[:, J] @ coefficients to ``tolerance`` times the largest column."""
+    """Columns J, coefficients: matrix = matrix[:, J] @ coefficients to ``tolerance`` times the largest column."""
     triangle, order = qr(matrix, mode="r", pivoting=True)
     size = np.abs(np.diag(triangle))
     rank = max(1, int(np.sum(size > tolerance * max(size[0], 1e-300))))
@@ -162,5 +162,3 @@ def interpolative(matrix: Array, tolerance: float) -> tuple[NDArray[np.intp], Ar
     if rank < matrix.shape[1] and size[0] > 0.0:
         coefficients[:, order[rank:]] = solve_triangular(triangle[:rank, :rank], triangle[:rank, rank:])
     return order[:rank], coefficients
-
-

@@ -123,7 +123,7 @@ def pair_energy(name: str, hermite: ArrayLike, a: Array, w: Array) -> float:
 
 
 def target_energy(name: str, hermite: ArrayLike, coefficients: Array, a: Array, w: Array) -> float:
-    """(1/N) sum_i a_i E[y sigma(w_i.x)] for y = sum_k t_k h_k(x_0); relu with one kink per half line, by its own rule."""
+    """(1/N) sum_i a_i E[y sigma(w_i.x)] for y = sum_k t_k h_k(x_0), smooth activations."""
     first = np.zeros(w.shape[0])
     first[0] = 1.0
     target = lambda s: sum(t * hermite_polynomial(k, s) for k, t in enumerate(coefficients))  # noqa: E731

@@ -80,7 +80,14 @@ def test_values_do_not_depend_on_width_or_component_count(kind) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 12}, {"seed": 11 + 2**32}, {"stream": noise.INITIAL}, {"stream": noise.DATA}, {"replica": 1}, {"step": 1}],
+    [
+        {"seed": 12},
+        {"seed": 11 + 2**32},
+        {"stream": noise.INITIAL},
+        {"stream": noise.DATA},
+        {"replica": 1},
+        {"step": 1},
+    ],
 )
 def test_every_index_gives_independent_numbers(change) -> None:
     base, other = draw(noise.normals, (6, 20_000)), draw(noise.normals, (6, 20_000), **change)
@@ -107,5 +114,5 @@ def test_normals_and_uniforms_do_not_share_bits() -> None:
 
 
 def test_the_largest_indices_are_accepted() -> None:
-    out = draw(noise.normals, (2, 4), seed=2**64 - 1, replica=2**32 - 1, step=2**32 - 1)
+    out = draw(noise.normals, (2, 4), seed=2**63 - 1, replica=2**32 - 1, step=2**32 - 1)
     assert np.all(np.isfinite(out))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+import naive
 import numpy as np
 import pytest
 
-import naive
 from mfpde.core import pairs
 from mfpde.core.activations import CODES
 from mfpde.core.interaction import predict
@@ -91,7 +91,7 @@ def test_relu_is_finite_at_coincident_opposite_and_vanishing_weights() -> None:
     assert np.all(np.isfinite(out)) and np.isfinite(energy("relu", theta))
     assert np.all(out[1:-1, 3] == 0.0)
     assert energy("relu", theta) == pytest.approx(naive.pair_energy("relu", (), theta[0], theta[1:-1]), rel=1e-12)
-    # Two equal neurons: K = q / 2, so that a unit pair has force w_i / 2 ... each term a a' w / 2.
+    # Two equal neurons with unit entries: each of the two terms, averaged, is w / 2; K = q / 2 = 1.
     twins = np.ones((4, 2))
     np.testing.assert_allclose(force("relu", twins)[1:-1], 0.5, rtol=1e-14)
     np.testing.assert_allclose(force("relu", twins)[0], 1.0, rtol=1e-14)

@@ -1,4 +1,4 @@
-"""``mfpde solve``: the limit on the grid, its stationary measure, the finite-N ensemble, comparison, files and figures."""
+"""``mfpde solve``: the limit on the grid, its stationary measure, the finite-N ensemble, files and figures."""
 
 from __future__ import annotations
 
@@ -31,10 +31,15 @@ PARTS = ("limit", "particles", "stationary")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument(
-        "study", nargs="?", default=DEFAULT_STUDY, metavar="STUDY",
+        "study",
+        nargs="?",
+        default=DEFAULT_STUDY,
+        metavar="STUDY",
         help=f"a TOML file, - for standard input, or a built-in name (default: {DEFAULT_STUDY})",
     )
-    parser.add_argument("-o", "--output", metavar="DIR", help="where to write (default: a new directory named after it)")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="where to write (default: a new directory named after it)"
+    )
     parser.add_argument("--only", choices=PARTS, help="run this part alone")
     parser.add_argument(
         "--checkpoint", type=float, default=10.0, metavar="SECONDS", help="save the state this often (default: 10)"
@@ -89,7 +94,8 @@ def _refuse_overwriting(args: argparse.Namespace, directory: Path) -> None:
     present = [name for name in (LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE) if (directory / name).exists()]
     if present and not (args.resume or args.overwrite):
         raise ConfigError(
-            "-o", f"{directory} already holds {' and '.join(present)}",
+            "-o",
+            f"{directory} already holds {' and '.join(present)}",
             "--resume continues that run, --overwrite replaces it, or name another directory",
         )
 
@@ -120,9 +126,16 @@ def _solve(args: argparse.Namespace, study: Study, directory: Path) -> dict[str,
                 (directory / name).unlink(missing_ok=True)
         log.info("%s: %s", study.name, study.config.title or study.data_description)
         result: dict[str, Any] = {
-            "ok": True, "study": study.name, "title": study.config.title, "data": study.data_description,
-            "directory": str(directory), "limit": None, "stationary": None, "distance_to_stationary": None,
-            "particles": [], "rates": {},
+            "ok": True,
+            "study": study.name,
+            "title": study.config.title,
+            "data": study.data_description,
+            "directory": str(directory),
+            "limit": None,
+            "stationary": None,
+            "distance_to_stationary": None,
+            "particles": [],
+            "rates": {},
         }
         limit = _run_limit(args, study, directory, result)
         particles = _run_particles(args, study, directory, limit, result)
@@ -145,7 +158,9 @@ def _run_limit(
         return _existing_limit(study, directory)
     if not study.on_grid:
         moving = len(study.problem.moving)
-        log.info("no limit on a grid: a neuron has %d moving coordinates, a grid takes up to 3; particles alone", moving)
+        log.info(
+            "no limit on a grid: a neuron has %d moving coordinates, a grid takes up to 3; particles alone", moving
+        )
         return None
     if args.only == "stationary":
         rest = limit.save_stationary(study, path)
@@ -155,13 +170,19 @@ def _run_limit(
     with progress("limit", horizon, args.quiet) as update:
         if study.problem.temperature == 0.0:
             found = atoms.run_atoms(
-                study, path, resume=args.resume, checkpoint=args.checkpoint,
+                study,
+                path,
+                resume=args.resume,
+                checkpoint=args.checkpoint,
                 report=lambda t, energy: update(t, free_energy=energy),
             )
             result["limit"] = summary.atom_numbers(found)
             return found
         run = limit.run_limit(
-            study, path, resume=args.resume, checkpoint=args.checkpoint,
+            study,
+            path,
+            resume=args.resume,
+            checkpoint=args.checkpoint,
             report=lambda t, energy, gap: update(t, free_energy=energy, gap=gap),
         )
     result["limit"] = summary.limit_numbers(run)
@@ -196,14 +217,22 @@ def _run_particles(
     drive, bounds = _drive(limit)
     with progress("particles", float(study.times[-1]), args.quiet) as update:
         particles = run_particles(
-            study, drive, str(directory / PARTICLE_FILE), threads=args.threads or os.cpu_count() or 1, bounds=bounds,
-            resume=args.resume, checkpoint=args.checkpoint, report=lambda t: update(t),
+            study,
+            drive,
+            str(directory / PARTICLE_FILE),
+            threads=args.threads or os.cpu_count() or 1,
+            bounds=bounds,
+            resume=args.resume,
+            checkpoint=args.checkpoint,
+            report=lambda t: update(t),
         )
     final = limit.measure(len(limit.times) - 1) if isinstance(limit, Limit) else None
     result["particles"] = summary.particle_numbers(particles, final)
     result["rates"] = summary.rate_numbers(particles)
     result["forces"] = {
-        "description": particles.description, "integration_error": particles.integration_error, "wall_s": particles.wall
+        "description": particles.description,
+        "integration_error": particles.integration_error,
+        "wall_s": particles.wall,
     }
     return particles
 

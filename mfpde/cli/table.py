@@ -41,7 +41,11 @@ def _limit_lines(limit: dict[str, Any]) -> list[str]:
 
 
 def _stationary_lines(rest: dict[str, Any], distance: dict[str, Any] | None) -> list[str]:
-    bound = f"dual {rest['dual']:.10g}, gap {rest['gap']:.1e}" if rest["certified"] else f"tau KL(rho|p_rho) {rest['gap']:.1e}"
+    bound = (
+        f"dual {rest['dual']:.10g}, gap {rest['gap']:.1e}"
+        if rest["certified"]
+        else f"tau KL(rho|p_rho) {rest['gap']:.1e}"
+    )
     rows = [
         ("stationary", f"{rest['newton_steps']} Newton steps"),
         ("  free energy", f"{rest['free_energy']:.10g} ({bound})"),
@@ -98,5 +102,7 @@ def estimate_table(found: dict[str, Any]) -> str:
             f" {e['bytes'] / 2**20:.0f} MiB"
         )
     p = found["particles"]
-    lines.append(f"# particles: {p['operations']:.2g} interactions, about {p['seconds']:.2g} s, {p['bytes'] / 2**20:.0f} MiB")
+    lines.append(
+        f"# particles: {p['operations']:.2g} interactions, about {p['seconds']:.2g} s, {p['bytes'] / 2**20:.0f} MiB"
+    )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Finite networks against the limit: reduced coordinates of particles, moments, Wasserstein distances per coordinate."""
+"""Finite networks against the limit: reduced coordinates of particles, moments, Wasserstein distances."""
 
 from __future__ import annotations
 
@@ -63,8 +63,13 @@ def joint_distance(measure: GridMeasure, atoms: dict[str, Array], directions: in
         return coordinate_distances(measure, atoms)[axes[0].name]
     mass = measure.mass.sum(axis=0).reshape(-1)
     keep = mass > NEGLIGIBLE
-    cells = np.stack([np.broadcast_to(measure.grid.along(k, a.centers), measure.mass.shape[1:]).reshape(-1)[keep]
-                      for k, a in enumerate(axes)], axis=1)
+    cells = np.stack(
+        [
+            np.broadcast_to(measure.grid.along(k, a.centers), measure.mass.shape[1:]).reshape(-1)[keep]
+            for k, a in enumerate(axes)
+        ],
+        axis=1,
+    )
     clouds = np.stack([atoms[a.name] for a in axes], axis=-1)
     return np.array([transport.sliced(cells, cloud, mass[keep], None, count=directions).squared for cloud in clouds])
 

@@ -1,9 +1,9 @@
 """Branch-free scalar functions that LLVM inlines and vectorises; every compiled loop of the package is built on them.
 
-Library calls (math.exp, math.tanh, math.erf) keep a loop scalar, ten to twenty times slower. The coefficients below are minimax
-fits found in 900-bit arithmetic by linearised least squares with Lawson weights; each states the error of the exact formula
-with its rounded coefficients left out, and tests/test_core_activations.py holds the error of the code. All coefficients of
-erf are positive, so that its polynomials lose no digits.
+Library calls (math.exp, math.tanh, math.erf) keep a loop scalar, ten to twenty times slower. The coefficients below are
+minimax fits found in 900-bit arithmetic by linearised least squares with Lawson weights; "fit" states the largest error
+of the formula before its coefficients were rounded, and tests/test_core_activations.py holds the error of the code. All
+coefficients of erf are positive, so that its polynomials lose no digits.
 
 ``HELPER`` and ``KERNEL`` are the compilation options of the package. Contraction to fused multiply-add is allowed,
 re-association is not: a result never depends on how a loop was vectorised. NaN is not assumed away, so that a run that
@@ -115,7 +115,7 @@ def tanh(x: float) -> float:
 def erf_scaled(z: float) -> float:
     """erf(z / sqrt 2) = z P(z^2) / Q(z^2), degrees 12/12 on |z| <= 8.3 (fit 2e-17), clamped to [-1, 1]; error 5e-16.
 
-    Estrin's scheme: fewer roundings on the way than Horner's, and both polynomials share the powers, whose errors cancel.
+    Estrin's scheme: fewer roundings on the way than Horner's, and the errors of the powers cancel between p and q.
     """
     size = abs(z)
     y = _ERF_LIMIT if size > _ERF_LIMIT else size
@@ -146,7 +146,7 @@ def erf_scaled_slope(z: float) -> float:
 
 @njit(**HELPER)
 def logarithm(x: float) -> float:
-    """log x for normal positive x: exponent log 2 + 2 atanh((m - 1) / (m + 1)), m in [0.7, 1.42]; relative error under 2 ulp."""
+    """log x for normal positive x = 2^k m, m in [0.7, 1.42]: k log 2 + 2 atanh((m-1) / (m+1)); 2 ulp (fit 1e-18)."""
     bits = bits_of(x)
     # Subtracting the bits of sqrt(1/2) leaves the exponent of x / m in the top bits.
     k = (bits - 0x3FE6A09E667F3BCD) >> 52
@@ -197,7 +197,7 @@ def _cosine_on_half_turn(r: float) -> float:
 
 @njit(**HELPER)
 def _reduce_by_pi(z: float) -> tuple[float, int]:
-    """(r, sign bit) with z = k pi + r, |r| <= pi / 2 and the parity of k as a sign bit; exact to 1e-16 for |z| <= 1e8."""
+    """(r, sign bit) with z = k pi + r, |r| <= pi / 2, the bit being the parity of k; r to 1e-16 for |z| <= 1e8."""
     shifted = z * (1.0 / math.pi) + _ROUND
     k = shifted - _ROUND
     return ((z - k * _PI_1) - k * _PI_2) - k * _PI_3, bits_of(shifted) << 63
@@ -239,7 +239,7 @@ def cosine_of_turn(turn: float) -> float:
 
 @njit(**HELPER)
 def angle_above_axis(y: float, x: float) -> float:
-    """atan(y / x) for x >= 0, in [-pi/2, pi/2], 0 at the origin: t P(t^2) / Q(t^2) on [0, 1], degrees 6/6 (fit 6e-18)."""
+    """atan(y / x) for x >= 0, in [-pi/2, pi/2], 0 at the origin: t P(t^2) / Q(t^2), degrees 6/6 (fit 6e-18)."""
     size = abs(y)
     steep = size > x
     large = size if steep else x

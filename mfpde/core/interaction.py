@@ -1,7 +1,7 @@
 """Network values on the data and what the data send back to the parameters: the two halves of the interaction.
 
 Parameters are stored by component, theta[d + 2, N]: row 0 = a, rows 1..d = w, row d + 1 = b. The sum over parameters in
-predict goes tile by tile into eight running sums: it depends on the number of parameters alone, not on threads or vectors.
+predict goes tile by tile into eight running sums: its rounding depends on the number of parameters alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mfpde.core.tiles import (
     accumulate,
     accumulate_outer,
     aligned,
+    clear,
     combine,
     fold,
     load_tile,
@@ -28,6 +29,8 @@ from mfpde.core.tiles import (
 )
 
 Array = NDArray[np.float64]
+
+_VALUE = np.int64(-1)  # instead of a derivative; typed, since Numba would compile one more version for a literal
 
 
 @njit(**KERNEL)
@@ -41,12 +44,12 @@ def predict(code: int, hermite: Array, theta: Array, mass: Array, x: Array, out:
     lanes = aligned((n + BLOCK - 1) * LANES)
     z = aligned(AREA)
     value = aligned(AREA)
-    lanes[:] = 0.0
+    clear(lanes)
     for start in range(0, count, TILE):
         load_tile(theta[1:], start, weights)
-        width = min(TILE, count - start)
-        amplitude[:] = 0.0
-        amplitude[:width] = mass[start : start + width] * theta[0, start : start + width]
+        clear(amplitude)
+        for i in range(min(TILE, count - start)):
+            amplitude[i] = mass[start + i] * theta[0, start + i]
         for q in range(0, n, BLOCK):
             _load_nodes(x, q, nodes)
             combine(weights, nodes, z)
@@ -71,8 +74,8 @@ def pullback(code: int, hermite: Array, theta: Array, x: Array, r: Array, out: A
     total = aligned(TILE)
     for start in range(0, count, TILE):
         load_tile(theta[1:], start, weights)
-        gradient[:] = 0.0
-        total[:] = 0.0
+        clear(gradient)
+        clear(total)
         for q in range(0, n, BLOCK):
             _load_nodes(x, q, nodes)
             _load_residual(r, q, residual)
@@ -80,11 +83,13 @@ def pullback(code: int, hermite: Array, theta: Array, x: Array, r: Array, out: A
             fill_both(code, hermite, z, value, slope)
             accumulate(residual, value, total)
             accumulate_outer(residual, nodes, slope, gradient)
-        stop = min(start + TILE, count)
-        out[0, start:stop] = total[: stop - start]
+        width = min(TILE, count - start)
+        for i in range(width):
+            out[0, start + i] = total[i]
         for k in range(d + 1):
             row = gradient[k * TILE : (k + 1) * TILE]
-            out[k + 1, start:stop] = theta[0, start:stop] * row[: stop - start]
+            for i in range(width):
+                out[k + 1, start + i] = theta[0, start + i] * row[i]
 
 
 @njit(**KERNEL)
@@ -100,21 +105,23 @@ def potential(code: int, hermite: Array, theta: Array, x: Array, r: Array, out: 
     total = aligned(TILE)
     for start in range(0, count, TILE):
         load_tile(theta[1:], start, weights)
-        total[:] = 0.0
+        clear(total)
         for q in range(0, n, BLOCK):
             _load_nodes(x, q, nodes)
             _load_residual(r, q, residual)
             combine(weights, nodes, z)
             fill(code, hermite, z, value)
             accumulate(residual, value, total)
-        stop = min(start + TILE, count)
-        out[start:stop] = theta[0, start:stop] * total[: stop - start]
+        for i in range(min(TILE, count - start)):
+            out[start + i] = theta[0, start + i] * total[i]
 
 
 @njit(**KERNEL)
 def predict_batch(code: int, hermite: Array, theta: Array, x: Array, out: Array) -> None:
     """Networks of R replicas: out[R, n] = predict of each theta[R, d + 2, N] with masses 1/N."""
-    mass = np.full(theta.shape[2], 1.0 / theta.shape[2])
+    mass = np.empty(theta.shape[2])
+    for i in range(mass.shape[0]):
+        mass[i] = 1.0 / mass.shape[0]
     for replica in range(theta.shape[0]):
         predict(code, hermite, theta[replica], mass, x, out[replica])
 
@@ -128,14 +135,12 @@ def pullback_batch(code: int, hermite: Array, theta: Array, x: Array, r: Array, 
 
 @njit(**KERNEL)
 def features(code: int, hermite: Array, theta: Array, x: Array, average: Array, out: Array) -> None:
-    """out_iq = sum_t average_t sigma(w_i . x_qt + b_i), without a; theta[d + 2, N], x[n, T, d], average[T], out[N, n]."""
-    _features(code, hermite, theta, x, average, -1, out)
+    """out_iq = sum_t average_t sigma(w_i . x_qt + b_i), no a; theta[d + 2, N], x[n, T, d], average[T], out[N, n]."""
+    _features(code, hermite, theta, x, average, _VALUE, out)
 
 
 @njit(**KERNEL)
-def features_derivative(
-    code: int, hermite: Array, theta: Array, x: Array, average: Array, k: int, out: Array
-) -> None:
+def features_derivative(code: int, hermite: Array, theta: Array, x: Array, average: Array, k: int, out: Array) -> None:
     """Derivative of features with respect to w_k (k < d) or b (k = d); shapes as in features."""
     _features(code, hermite, theta, x, average, k, out)
 
@@ -151,7 +156,7 @@ def _features(code: int, hermite: Array, theta: Array, x: Array, average: Array,
     z = aligned(AREA)
     value = aligned(AREA)
     total = aligned(TILE)
-    total[:] = 0.0
+    clear(total)
     for start in range(0, count, TILE):
         load_tile(theta[1:], start, weights)
         width = min(TILE, count - start)
@@ -174,14 +179,14 @@ def _features(code: int, hermite: Array, theta: Array, x: Array, average: Array,
                 if t == angles - 1:
                     for i in range(width):
                         out[start + i, q] = total[i]
-                    total[:] = 0.0
+                    clear(total)
 
 
 @njit(**KERNEL)
 def _load_nodes(x: Array, q: int, nodes: Array) -> None:
     """Nodes q .. q + BLOCK - 1 by component (the last one repeated beyond the end), with a one to multiply b."""
     n, d = x.shape
-    nodes[:] = 0.0
+    clear(nodes)
     for j in range(BLOCK):
         row = min(q + j, n - 1)
         for k in range(d):

@@ -1,9 +1,9 @@
 """Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011) and Box-Muller.
 
 A number is a function of (seed, stream, replica, step, component, particle) and of nothing else, so that a run does not
-depend on how it was cut among threads, processes, restarts or array widths. The key is the seed; the four counter words are
-particle, (kind, stream, component // 2), step and replica. One evaluation gives 128 bits: two uniform or normal numbers, for
-the components 2g and 2g + 1 of one particle.
+depend on how it was cut among threads, processes, restarts or array widths. The key is the seed; the four counter words
+are particle, (kind, stream, component // 2), step and replica. One evaluation gives 128 bits: two uniform or normal
+numbers, for the components 2g and 2g + 1 of one particle.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mfpde.core.elementary import HELPER, KERNEL, bits_of, cosine_of_turn, double_of, logarithm, sine_of_turn
+from mfpde.core.elementary import HELPER, KERNEL, cosine_of_turn, double_of, logarithm, sine_of_turn
 
 Array = NDArray[np.float64]
+Word = np.uint64
 
 INITIAL, BROWNIAN, DATA = 0, 1, 2
 
@@ -27,59 +28,46 @@ _MULTIPLIER_1 = np.uint64(0xCD9E8D57)
 _WEYL_0 = np.uint64(0x9E3779B9)
 _WEYL_1 = np.uint64(0xBB67AE85)
 _STREAM_SHIFT = 24  # component pairs below 2^24, streams below 2^7, one bit for the kind
-_NORMAL = 1 << 31
+# Kinds of number; typed, since Numba would compile one more version for each literal.
+_UNIFORM = np.int64(0)
+_NORMAL = np.int64(1 << 31)
 
 
 @njit(**HELPER)
-def _round(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
+def _round(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word) -> tuple[Word, Word, Word, Word]:
     first = _MULTIPLIER_0 * c0
     second = _MULTIPLIER_1 * c2
     return (second >> _HALF) ^ c1 ^ k0, second & _MASK, (first >> _HALF) ^ c3 ^ k1, first & _MASK
 
 
 @njit(**HELPER)
-def philox(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
+def philox(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word) -> tuple[Word, Word, Word, Word]:
     """Ten rounds of Philox4x32 on four counter words and two key words, each below 2^32 in a uint64."""
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-    k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
+    for _ in range(9):
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
     return _round(c0, c1, c2, c3, k0, k1)
 
 
 @njit(**HELPER)
-def _unit(high: int, low: int) -> float:
+def _unit(high: Word, low: Word) -> float:
     """(k + 1/2) 2^-52 with k the upper 52 of 64 bits: the open interval (0, 1), symmetric, exact."""
     bits = (high << np.uint64(20)) | (low >> np.uint64(12))
     return double_of(np.int64(bits | np.uint64(0x3FF0000000000000))) - (1.0 - 2.0**-53)
 
 
 @njit(**KERNEL)
-def _fill(seed: int, stream: int, replica: int, step: int, normal: bool, out: Array) -> None:
+def _fill(seed: int, stream: int, replica: int, step: int, kind: int, out: Array) -> None:
     count = out.shape[1]
     key = np.uint64(seed)
     k0, k1 = key & _MASK, key >> _HALF
     c2, c3 = np.uint64(step) & _MASK, np.uint64(replica) & _MASK
     spare = np.empty(count if out.shape[0] % 2 == 1 else 0)
     for pair in range((out.shape[0] + 1) // 2):
-        c1 = np.uint64(pair + (stream << _STREAM_SHIFT) + (_NORMAL if normal else 0))
+        c1 = np.uint64(pair + (stream << _STREAM_SHIFT) + kind)
         first = out[2 * pair]
         second = out[2 * pair + 1] if 2 * pair + 1 < out.shape[0] else spare
-        if normal:
+        if kind == _NORMAL:
             for i in range(count):
                 w0, w1, w2, w3 = philox(np.uint64(i), c1, c2, c3, k0, k1)
                 radius = math.sqrt(-2.0 * logarithm(_unit(w0, w1)))
@@ -97,12 +85,13 @@ def _fill(seed: int, stream: int, replica: int, step: int, normal: bool, out: Ar
 def normals(seed: int, stream: int, replica: int, step: int, out: Array) -> None:
     """Standard normal numbers out[p, N]: entry (component, particle) of (seed, stream, replica, step).
 
-    seed below 2^64; stream one of INITIAL, BROWNIAN, DATA (below 2^7); replica, step, N below 2^32; p below 2^25.
+    seed below 2^63, as a numpy uint64 below 2^64; stream one of INITIAL, BROWNIAN, DATA (below 2^7); replica, step and
+    N below 2^32; p below 2^25.
     """
-    _fill(seed, stream, replica, step, True, out)
+    _fill(seed, stream, replica, step, _NORMAL, out)
 
 
 @njit(**KERNEL)
 def uniforms(seed: int, stream: int, replica: int, step: int, out: Array) -> None:
     """Uniform numbers on the open interval (0, 1), indexed as in normals and independent of those."""
-    _fill(seed, stream, replica, step, False, out)
+    _fill(seed, stream, replica, step, _UNIFORM, out)

@@ -1,18 +1,18 @@
 """Exact population interaction of particles under Gaussian inputs x ~ N(0, I_d), neurons without bias.
 
-E[sigma(u.x) sigma(v.x)] is a function K(p, q, q') of p = u.v, q = |u|^2, q' = |v|^2. For u and v with angle t, A = 1 + q:
+E[sigma(u.x) sigma(v.x)] is a function K(p, q, q') of p = u.v, q = |u|^2, q' = |v|^2. With t their angle and A = 1 + q:
   erf        (2/pi) asin(p / sqrt(A A'))                         (Williams 1998)
   relu       (sqrt(q q') sin t + (pi - t) p) / (2 pi)            (Cho and Saul 2009)
   sin        exp(-(q + q') / 2) sinh p
   quadratic  q q' + 2 p^2
   identity   p
   hermite    sum_k C_k(q) C_k(q') p^k                            (Mehler)
-and the target h_k(u_0) = He_k / sqrt(k!) of a single index gives E[h_k(x_0) sigma(w.x)] = C_k(q) w_0^k, where
+and a target h_k(x_0), h_k = He_k / sqrt(k!), gives E[h_k(x_0) sigma(w.x)] = C_k(q) w_0^k, where
 C_k(q) = c_k(r) / r^k with r = sqrt(q) and c_k(r) = E[sigma(r Z) h_k(Z)].
 
-Forces are gradients with respect to the first argument alone, so that the term j = i of the mean field needs no exception:
-grad_u K = K_p v + 2 K_q u. All pairs are visited tile by tile; nothing of size N^2 is stored. The gradient of relu at u = 0
-is set to 0, as relu'(0) is.
+Forces are gradients with respect to the first argument alone, grad_u K = K_p v + 2 K_q u, so that the term j = i of
+the mean field needs no exception. All pairs are visited tile by tile; nothing of size N^2 is stored. The gradient of
+relu at u = 0 is set to 0, as relu'(0) is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from mfpde.core.activations import CODES, ERF, HERMITE, IDENTITY, QUADRATIC, RELU, SIN
 from mfpde.core.elementary import KERNEL, angle_above_axis, exponential
-from mfpde.core.tiles import AREA, BLOCK, TILE, accumulate, accumulate_outer, aligned, combine, load_tile, padded
+from mfpde.core.tiles import AREA, BLOCK, TILE, accumulate, accumulate_outer, aligned, clear, combine, load_tile, padded
 
 Array = NDArray[np.float64]
 
@@ -49,11 +49,12 @@ def pair_energy(code: int, hermite: Array, a: Array, w: Array) -> float:
     """E f_N(x)^2 = (1/N^2) sum_ij a_i a_j K_ij for a[N], w[d, N]."""
     count = w.shape[1]
     total = aligned(TILE)
+    across = aligned(TILE)
     gradient = aligned(0)
     energy = 0.0
     squares, series, series_slope = _particle_tables(code, hermite, w)
     for start in range(0, count, TILE):
-        _sum_over_sources(code, a, w, squares, series, series_slope, start, total, total.copy(), gradient)
+        _sum_over_sources(code, a, w, squares, series, series_slope, start, total, across, gradient)
         for i in range(min(TILE, count - start)):
             energy += a[start + i] * total[i]
     return energy / (float(count) * float(count))
@@ -82,12 +83,12 @@ def pair_force(code: int, hermite: Array, theta: Array, out: Array) -> None:
             for i in range(min(TILE, count - start)):
                 along = row[i] + 2.0 * across[i] * w[k, start + i]
                 out[k + 1, start + i] = a[start + i] * along / count
-    out[d + 1] = 0.0
+    clear(out[d + 1])
 
 
 @njit(**KERNEL)
 def target_energy(code: int, hermite: Array, coefficients: Array, a: Array, w: Array) -> float:
-    """E y f_N = (1/N) sum_i a_i sum_k t_k C_k(q_i) w_0i^k for y = sum_k t_k h_k(x_0); coefficients t[K], a[N], w[d, N]."""
+    """E y f_N = (1/N) sum_i a_i sum_k t_k C_k(q_i) w_0i^k for y = sum_k t_k h_k(x_0); t[K], a[N], w[d, N]."""
     value = np.zeros(coefficients.shape[0])
     slope = np.zeros(coefficients.shape[0])
     squares = _squared_norms(w)
@@ -100,7 +101,7 @@ def target_energy(code: int, hermite: Array, coefficients: Array, a: Array, w: A
 
 @njit(**KERNEL)
 def target_force(code: int, hermite: Array, coefficients: Array, theta: Array, out: Array) -> None:
-    """Gradient of a sum_k t_k C_k(q) w_0^k in theta, per particle: theta, out [d + 2, N]; the row of b is set to zero."""
+    """Gradient of a sum_k t_k C_k(q) w_0^k in theta, per particle; theta, out [d + 2, N], the row of b set to zero."""
     d = theta.shape[0] - 2
     w = theta[1 : d + 1]
     value = np.zeros(coefficients.shape[0])
@@ -128,7 +129,7 @@ def _sum_over_sources(
     across: Array,
     gradient: Array,
 ) -> None:
-    """For the tile at start: total = sum_j a_j K, across = sum_j a_j K_q, gradient = sum_j a_j K_p w_j (unless empty)."""
+    """Tile at start: total = sum_j a_j K, across = sum_j a_j K_q, gradient = sum_j a_j K_p w_j (skipped if empty)."""
     d, count = w.shape
     orders = series.shape[0]
     tile = aligned(padded(d) * TILE)
@@ -144,9 +145,9 @@ def _sum_over_sources(
     load_tile(squares.reshape(1, count), start, tile_square)
     load_tile(series, start, tile_series)
     load_tile(series_slope, start, tile_slope)
-    total[:] = 0.0
-    across[:] = 0.0
-    gradient[:] = 0.0
+    clear(total)
+    clear(across)
+    clear(gradient)
     for j in range(0, count, BLOCK):
         _load_sources(w, j, block)
         _load_sources(series, j, block_series)
@@ -165,7 +166,7 @@ def _sum_over_sources(
 
 @njit(**KERNEL)
 def _kernel(code: int, p: Array, q: Array, q_source: Array, value: Array, by_p: Array, by_q: Array) -> None:
-    """K, K_p and K_q (first argument) of a tile (q[TILE]) against a block (q_source[BLOCK]); p and results [BLOCK, TILE]."""
+    """K, K_p, K_q (first argument) of a tile q[TILE] against a block q_source[BLOCK]; p and results [BLOCK, TILE]."""
     for j in range(BLOCK):
         other = q_source[j]
         pj = p[j * TILE : (j + 1) * TILE]
@@ -231,8 +232,8 @@ def _series_kernel(
         for i in range(TILE):
             vj[i] = source * tile_series[i]
             qj[i] = source * tile_slope[i]
-        dj[:] = 0.0
-        power[:] = 1.0
+            dj[i] = 0.0
+            power[i] = 1.0
         for k in range(1, orders):
             source = block_series[k * BLOCK + j]
             series = tile_series[k * TILE : (k + 1) * TILE]
@@ -246,8 +247,8 @@ def _series_kernel(
 
 @njit(**KERNEL)
 def _load_sources(source: Array, j: int, block: Array) -> None:
-    """Columns j .. j + BLOCK - 1 of source[rows, N], the last one repeated beyond the end; zeros in the padding rows."""
-    block[:] = 0.0
+    """Columns j .. j + BLOCK - 1 of source[rows, N], the last one repeated beyond the end; padding rows zero."""
+    clear(block)
     for k in range(source.shape[0]):
         for m in range(BLOCK):
             block[k * BLOCK + m] = source[k, min(j + m, source.shape[1] - 1)]
@@ -265,8 +266,9 @@ def _particle_tables(code: int, hermite: Array, w: Array) -> tuple[Array, Array,
     value, slope = np.empty(orders), np.empty(orders)
     for i in range(count if orders > 0 else 0):
         _profile(code, hermite, squares[i], 1.0, value, slope)
-        series[:, i] = value
-        series_slope[:, i] = slope
+        for k in range(orders):
+            series[k, i] = value[k]
+            series_slope[k, i] = slope[k]
     return squares, series, series_slope
 
 
@@ -307,8 +309,8 @@ def _target(
 @njit(**KERNEL)
 def _profile(code: int, hermite: Array, q: float, scale: float, value: Array, slope: Array) -> None:
     """value_k = C_k(q) scale^k and slope_k = C_k'(q) scale^k; scale = sqrt(q) keeps relu's negative powers in range."""
-    value[:] = 0.0
-    slope[:] = 0.0
+    clear(value)
+    clear(slope)
     size = value.shape[0]
     if code == ERF:
         # c_k(r) = (-1)^m (2m)!/m! sqrt(2/pi) r (1+r^2)^(-1/2) (r^2/(2(1+r^2)))^m / sqrt(k!), k = 2m + 1.
@@ -342,7 +344,7 @@ def _profile(code: int, hermite: Array, q: float, scale: float, value: Array, sl
 
 @njit(**KERNEL)
 def _relu_profile(q: float, scale: float, value: Array, slope: Array) -> None:
-    """c_k(r) = r sigma_k: sigma_0 = 1/sqrt(2 pi), sigma_1 = 1/2, sigma_k = -(k-3)/sqrt(k(k-1)) sigma_(k-2) for even k."""
+    """c_k(r) = r sigma_k: sigma_0 = 1/sqrt(2 pi), sigma_1 = 1/2, sigma_k = -(k-3)/sqrt(k(k-1)) sigma_(k-2), k even."""
     if value.shape[0] > 1:
         value[1] = 0.5 * scale
     if q > 0.0:

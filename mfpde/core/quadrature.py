@@ -1,8 +1,8 @@
 """Gauss rules for Gaussian inputs in any dimension, and Hermite expansions under them.
 
-The rules come from the symmetric tridiagonal matrix of the recurrence coefficients of their orthogonal polynomials (Golub and
-Welsch 1969): nodes are its eigenvalues, weights follow from its orthonormal polynomials there. No power of a large
-dimension is ever formed, so blocks up to 1e6 are as accurate as small ones.
+The rules come from the symmetric tridiagonal matrix of the recurrence coefficients of their orthogonal polynomials
+(Golub and Welsch 1969): nodes are its eigenvalues, weights follow from its orthonormal polynomials there. No power of
+a large dimension is ever formed, so blocks up to 1e6 are as accurate as small ones.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _GROWN = 1e200
 def gauss_hermite(n: int, prune: float = 1e-18) -> tuple[Array, Array]:
     """Gauss rule for x ~ N(0, 1) with n nodes: (nodes, weights), weights summing to 1.
 
-    Nodes whose weight is below ``prune`` are dropped and the rest renormalised: they carry nothing in double precision but
-    lie far out, where a growing integrand overflows. Exact for degree 2n - 1 up to the dropped mass.
+    Nodes whose weight is below ``prune`` are dropped and the rest renormalised: they carry nothing in double precision
+    but lie far out, where a growing integrand overflows. Exact for degree 2n - 1 up to the dropped mass.
     """
     _check_count(n)
     nodes, weights = _golub_welsch(np.zeros(n), np.sqrt(np.arange(1.0, n)))
@@ -52,8 +52,8 @@ def radius(block: int, n: int) -> tuple[Array, Array]:
 def sphere_coordinate(block: int, n: int) -> tuple[Array, Array]:
     """Gauss rule for the first coordinate t of a uniform point of the sphere S^(block-1), block >= 2: (nodes, weights).
 
-    The density is proportional to (1 - t^2)^((block-3)/2) on [-1, 1] (Gegenbauer, lambda = block/2 - 1): zero diagonal and
-    squared off-diagonal k (k + 2 lambda - 1) / (4 (k + lambda) (k + lambda - 1)), whose k = 1 term is 1/block. For
+    The density is proportional to (1 - t^2)^((block-3)/2) on [-1, 1] (Gegenbauer, lambda = block/2 - 1): zero diagonal
+    and squared off-diagonal k (k + 2 lambda - 1) / (4 (k + lambda) (k + lambda - 1)), whose k = 1 term is 1/block. For
     block = 2 this is the arcsine law, whose rule is Gauss-Chebyshev with equal weights.
     """
     _check_block(block)
@@ -89,9 +89,9 @@ def hermite_functions(kmax: int, z: ArrayLike) -> Array:
 
 
 def hermite_coefficients(function: Callable[[Array], Array], kmax: int, n: int = 200) -> Array:
-    """Coefficients E[g(Z) h_k(Z)], k = 0..kmax, Z ~ N(0, 1), by the n-node Gauss-Hermite rule; g takes and returns arrays.
+    """Coefficients E[g(Z) h_k(Z)], k = 0..kmax, Z ~ N(0, 1), by the n-node Gauss-Hermite rule; g maps arrays to arrays.
 
-    Spectrally accurate for smooth g; a kink costs O(n^(-3/2)) or so.
+    Spectrally accurate for entire g; slow in n for a kink.
     """
     nodes, weights = gauss_hermite(n, prune=1e-60)
     return np.asarray(hermite_functions(kmax, nodes) @ (weights * function(nodes)))
@@ -100,8 +100,9 @@ def hermite_coefficients(function: Callable[[Array], Array], kmax: int, n: int =
 def _golub_welsch(diagonal: Array, off_diagonal: Array) -> tuple[Array, Array]:
     """Nodes and weights of the unit-mass Gauss rule of a symmetric tridiagonal recurrence matrix.
 
-    Weights are 1 / sum_k p_k(node)^2 over the orthonormal polynomials, which keeps their relative accuracy far below the
-    round-off of an eigenvector; the recurrence is rescaled whenever it grows, with the logarithm kept beside.
+    Weights are 1 / sum_k p_k(node)^2 over the orthonormal polynomials, which keeps the relative accuracy of the
+    smallest, where eigenvectors are noise; the recurrence is rescaled whenever it grows, with the logarithm kept
+    beside.
     """
     if diagonal.size == 1:
         return diagonal.copy(), np.ones(1)

@@ -1,9 +1,9 @@
 """The inner loops of every particle sum: tiles of TILE particles by BLOCK rows (data nodes, or other particles).
 
-A tile stays in the first-level cache and every innermost loop runs over contiguous particles with a fixed trip count, so that
-LLVM turns it into full-width fused multiply-adds; short tiles are padded with zeros. Buffers are flat: row k of a tile
-starts at k * TILE, and a constant distance between rows is what lets LLVM see that they do not overlap. No sum over
-contiguous elements is left to the vectoriser, hence none depends on the width of a vector.
+A tile stays in the first-level cache and every innermost loop runs over contiguous particles with a fixed trip count,
+so that LLVM turns it into full-width fused multiply-adds; short tiles are padded with zeros. Buffers are flat: row k
+of a tile starts at k * TILE, and a constant distance between rows is what lets LLVM see that they do not overlap. No
+sum over contiguous elements is left to the vectoriser, hence none depends on the width of a vector.
 """
 
 from __future__ import annotations
@@ -36,19 +36,29 @@ def padded(rows: int) -> int:
     return (rows + 3) // 4 * 4
 
 
+@njit(**HELPER)
+def clear(buffer: Array) -> None:
+    """Zeros. A loop, here and elsewhere, because assigning to a slice costs Numba seconds of compilation."""
+    for i in range(buffer.shape[0]):
+        buffer[i] = 0.0
+
+
 @njit(**KERNEL)
 def load_tile(source: Array, start: int, tile: Array) -> None:
     """Columns start .. start + TILE - 1 of source[rows, N]; zeros beyond the end and in the padding rows."""
     width = min(TILE, source.shape[1] - start)
-    tile[:] = 0.0
+    clear(tile)
     for k in range(source.shape[0]):
-        tile[k * TILE : k * TILE + width] = source[k, start : start + width]
+        to = tile[k * TILE : (k + 1) * TILE]
+        row = source[k]
+        for i in range(width):
+            to[i] = row[start + i]
 
 
 @njit(**KERNEL)
 def combine(tile: Array, block: Array, z: Array) -> None:
     """z[j, i] = sum_k block[k, j] tile[k, i], four rows k at a time."""
-    z[:] = 0.0
+    clear(z)
     for k in range(0, tile.shape[0] // TILE, 4):
         x = block[k * BLOCK : (k + 4) * BLOCK]
         w = tile[k * TILE : (k + 4) * TILE]

@@ -11,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from mfpde.figures.style import DENSITY_MAP, GREY, INK, PARTICLE, axis_label
+from mfpde.figures.style import DENSITY_MAP, GREY, INK, PARTICLE, axis_label, circle_axis
 
 MOST_PARTICLES = 500
 """Particles drawn as dots; the first ones stand for all, since particles are exchangeable."""
+LEVELS = (0.5, 0.95)
+"""Shares of the mass inside the contours of a stationary density."""
 
 
 def density(
@@ -26,25 +28,32 @@ def density(
     particles: np.ndarray | None = None,
     stationary: np.ndarray | None = None,
     name: str = "w",
+    kind: str = "line",
+    label: str = "limit",
 ) -> Axes:
     """One-dimensional densities at one or several times, dark for late.
 
-    x[n] cell centres; density[n] or [K, n] per unit of x; times[K] for the legend; particles[N] are drawn as a
-    histogram, and as a rug too if there are at most 300; stationary[n] as a dashed line; name of the coordinate.
+    x[n] cell centres; density[n] or [K, n] per unit of x; times[K] for the legend, else ``label``; particles[N] are
+    drawn as a histogram, and as a rug too if there are at most 300; stationary[n] as a dashed line; name and kind
+    ("line", "radius", "circle") of the coordinate.
     """
     curves = np.atleast_2d(density)
     low, high = window(x, curves if stationary is None else np.vstack([curves, stationary]))
+    if kind == "circle":
+        low, high = _ends(x)
     if particles is not None:
         _histogram(ax, np.asarray(particles), low, high)
     shades = [0.85] if len(curves) == 1 else np.linspace(0.3, 0.95, len(curves))
     for k, (curve, shade) in enumerate(zip(curves, shades, strict=True)):
-        label = "limit" if times is None else f"$t$ = {times[k]:.3g}"
-        ax.plot(x, curve, color=DENSITY_MAP(shade), linestyle="-", marker="", label=label)
+        text = label if times is None else f"$t$ = {times[k]:.3g}"
+        ax.plot(x, curve, color=DENSITY_MAP(shade), linestyle="-", marker="", label=text)
     if stationary is not None:
-        ax.plot(x, stationary, color=INK, linestyle=(0, (4, 2)), linewidth=1.0, marker="", label="stationary")
+        ax.plot(x, stationary, color=INK, linestyle=(0, (4, 2)), linewidth=0.9, marker="", label="stationary")
     ax.set_xlim(low, high)
     ax.set_ylim(bottom=0.0)
-    ax.set_xlabel(f"parameter {axis_label(name)}")
+    if kind == "circle":
+        circle_axis(ax)
+    ax.set_xlabel(f"parameter {axis_label(name, kind)}")
     ax.set_ylabel("density")
     # Several peaks leave no corner free, so a long legend stands above the axes.
     if len(ax.get_legend_handles_labels()[0]) > 3:
@@ -61,13 +70,16 @@ def density_map(
     density: np.ndarray,
     *,
     particles: np.ndarray | None = None,
+    stationary: np.ndarray | None = None,
     norm: Normalize | None = None,
-    names: tuple[str, str] = ("w0", "w1"),
+    names: Sequence[str] = ("w0", "w1"),
+    kinds: Sequence[str] = ("line", "line"),
 ) -> Axes:
     """A two-dimensional density as a colour map; ``colour_bar`` adds its scale.
 
-    x[n], y[m] cell centres of uniform axes; density[n, m]; particles[N, 2] positions, the first 500 drawn; norm for
-    a colour scale shared between axes (default: square root, from 0 to the maximum).
+    x[n], y[m] cell centres of uniform axes; density[n, m]; particles[N, 2] positions, the first 500 drawn;
+    stationary[n, m] as dashed contours around 50 and 95 % of its mass; norm for a colour scale shared between axes
+    (default: square root, from 0 to the maximum).
     """
     norm = norm if norm is not None else PowerNorm(0.5, 0.0, float(np.max(density)))
     extent = (*_ends(x), *_ends(y))
@@ -80,53 +92,33 @@ def density_map(
         size = float(np.clip(700.0 / len(dots), 2.0, 9.0))
         rim = 0.2 if len(dots) <= 300 else 0.0
         ax.scatter(dots[:, 0], dots[:, 1], s=size, c=PARTICLE, edgecolors="white", linewidths=rim, rasterized=True)
+    if stationary is not None and (levels := mass_levels(stationary)):
+        ax.contour(x, y, stationary.T, levels, colors=INK, linestyles=[(0, (4, 2))], linewidths=0.8)
     ax.set_xlim(*window(x, density.sum(axis=1)[None, :]))
     ax.set_ylim(*window(y, density.sum(axis=0)[None, :]))
-    ax.set_xlabel(axis_label(names[0]))
-    ax.set_ylabel(axis_label(names[1]))
+    ax.set_xlabel(axis_label(names[0], kinds[0]))
+    ax.set_ylabel(axis_label(names[1], kinds[1]))
     return ax
 
 
-def snapshots(
-    figure: Figure,
-    times: np.ndarray,
-    centers: Sequence[np.ndarray],
-    density: np.ndarray,
+def atom_map(
+    ax: Axes,
+    atoms: np.ndarray,
+    weights: np.ndarray,
     *,
-    names: Sequence[str],
     particles: np.ndarray | None = None,
-    panels: int = 4,
-) -> list[Axes]:
-    """The density at a few times side by side: curves in one dimension, maps in two, the three marginals in three.
-
-    times[K]; centers: one array of uniform cell centres per axis; density[K, n1(, n2(, n3))] per unit of the drawn
-    coordinates (a radial volume weight already multiplied in); particles[K, N, p] in the same coordinates and at the
-    same times. ``panels`` times are drawn, denser near the start, with one colour scale per row. Returns the axes
-    row by row, colour bars not included.
-    """
-    chosen = pick(times, panels)
-    if len(centers) == 1:
-        return _curve_row(figure, times, centers[0], density, particles, names[0], chosen)
-    pairs = list(combinations(range(len(centers)), 2))
-    grid = figure.subplots(len(pairs), len(chosen), squeeze=False, sharex="row", sharey="row")
-    for row, (i, j) in zip(grid, pairs, strict=True):
-        maps = np.stack([marginal(density[k], centers, (i, j)) for k in chosen])
-        norm, extend = _shared_norm(maps)
-        for ax, k, values in zip(row, chosen, maps, strict=True):
-            dots = None if particles is None else particles[k][:, [i, j]]
-            density_map(ax, centers[i], centers[j], values, particles=dots, norm=norm, names=(names[i], names[j]))
-            ax.label_outer()
-        row[0].set_xlim(*window(centers[i], maps.sum(axis=2)))
-        row[0].set_ylim(*window(centers[j], maps.sum(axis=1)))
-        colour_bar(row, extend)
-    for ax, k in zip(grid[0], chosen, strict=True):
-        ax.set_title(f"$t$ = {times[k]:.3g}")
-    # Rows show different pairs of parameters, so each needs its own x label.
-    for row, (i, _) in zip(grid, pairs, strict=True):
-        for ax in row:
-            ax.tick_params(labelbottom=True)
-            ax.set_xlabel(axis_label(names[i]))
-    return list(grid.ravel())
+    names: Sequence[str] = ("w0", "w1"),
+    kinds: Sequence[str] = ("line", "line"),
+) -> Axes:
+    """Weighted atoms[m, 2] as circles whose area is their weight[m], with particles[N, 2] on top."""
+    area = 90.0 * weights / np.max(weights)
+    ax.scatter(*atoms.T, s=area, color=DENSITY_MAP(0.55), alpha=0.6, linewidths=0, rasterized=True, label="atoms")
+    if particles is not None:
+        dots = np.asarray(particles)[:MOST_PARTICLES]
+        ax.scatter(*dots.T, s=2.5, c=PARTICLE, linewidths=0, rasterized=True, label="particles")
+    ax.set_xlabel(axis_label(names[0], kinds[0]))
+    ax.set_ylabel(axis_label(names[1], kinds[1]))
+    return ax
 
 
 def marginals(
@@ -149,10 +141,10 @@ def marginals(
 def colour_bar(axes: Sequence[Axes], extend: Literal["neither", "max"] = "neither") -> Axes:
     """The colour scale beside axes drawn by ``density_map``, taken from the last of them; returns its own axes."""
     image = axes[-1].images[0]
-    figure = axes[-1].get_figure(root=True)
-    assert figure is not None
+    figure = axes[-1].figure
+    assert isinstance(figure, Figure) or hasattr(figure, "colorbar")
     ticks = _round_ticks(image.get_clim()[1] or 1.0)
-    bar = figure.colorbar(image, ax=list(axes), extend=extend, pad=0.03, aspect=18, ticks=ticks, format="%g")
+    bar = figure.colorbar(image, ax=list(axes), extend=extend, pad=0.02, aspect=18, ticks=ticks, format="%g")
     bar.minorticks_off()
     bar.set_label("density")
     return bar.ax
@@ -175,11 +167,14 @@ def marginal(density: np.ndarray, centers: Sequence[np.ndarray], keep: tuple[int
     return density.sum(axis=away) * cell
 
 
-def pick(times: np.ndarray, count: int) -> list[int]:
-    """Indices of ``count`` times from first to last, quadratically denser near the start, where most happens."""
-    last = len(times) - 1
-    wanted = times[0] + (times[last] - times[0]) * np.linspace(0.0, 1.0, min(count, last + 1)) ** 2
-    return sorted({int(np.argmin(np.abs(times - time))) for time in wanted})
+def mass_levels(density: np.ndarray, shares: Sequence[float] = LEVELS) -> list[float]:
+    """Rising heights whose superlevel sets hold the given shares of the mass of density[n, m]; [] if not distinct."""
+    heights = np.sort(density, axis=None)[::-1]
+    inside = np.cumsum(heights)
+    if inside[-1] <= 0.0:
+        return []
+    found = {float(heights[np.searchsorted(inside, share * inside[-1])]) for share in shares}
+    return sorted(level for level in found if level > 0.0)
 
 
 def window(x: np.ndarray, curves: np.ndarray, floor: float = 2e-3) -> tuple[float, float]:
@@ -196,28 +191,6 @@ def window(x: np.ndarray, curves: np.ndarray, floor: float = 2e-3) -> tuple[floa
     return float(max(x[seen[0]] - margin, x[0] - cell / 2)), float(min(x[seen[-1]] + margin, x[-1] + cell / 2))
 
 
-def _curve_row(
-    figure: Figure,
-    times: np.ndarray,
-    x: np.ndarray,
-    values: np.ndarray,
-    particles: np.ndarray | None,
-    name: str,
-    chosen: list[int],
-) -> list[Axes]:
-    row = figure.subplots(1, len(chosen), squeeze=False, sharex=True)[0]
-    for ax, k in zip(row, chosen, strict=True):
-        dots = None if particles is None else np.ravel(particles[k])
-        density(ax, x, values[k], particles=dots, name=name)
-        ax.set_title(f"$t$ = {times[k]:.3g}")
-        ax.get_legend().remove()
-        if ax is not row[0]:
-            ax.set_ylabel("")
-    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    row[0].set_xlim(*window(x, values[chosen]))
-    return list(row)
-
-
 def _histogram(ax: Axes, particles: np.ndarray, low: float, high: float) -> None:
     bins = int(np.clip(4.0 * particles.size ** (1.0 / 3.0), 8, 60))
     counts, edges = np.histogram(particles, bins=bins, range=(low, high))
@@ -229,7 +202,7 @@ def _histogram(ax: Axes, particles: np.ndarray, low: float, high: float) -> None
         ax.vlines(particles, 0.0, 0.035, transform=mixed, colors=PARTICLE, linewidths=0.4, zorder=3)
 
 
-def _shared_norm(maps: np.ndarray) -> tuple[Normalize, Literal["neither", "max"]]:
+def shared_norm(maps: np.ndarray) -> tuple[Normalize, Literal["neither", "max"]]:
     """One colour scale for maps[K, n, m]; a spike in one of them does not wash out the rest."""
     peaks = maps.max(axis=(1, 2))
     top = float(min(peaks.max(), 2.0 * np.median(peaks)))

@@ -21,7 +21,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    StrMethodFormatter,
+)
 from matplotlib.transforms import Bbox
 
 STYLE_FILE = os.path.join(os.path.dirname(__file__), "mfpde.mplstyle")
@@ -77,6 +85,7 @@ def render(figure: Figure, kind: str = "png") -> bytes:
         raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(_METADATA)}")
     buffer = io.BytesIO()
     with style():
+        settle(figure)
         figure.savefig(buffer, format=kind, metadata=_METADATA[kind])
     return buffer.getvalue()
 
@@ -128,17 +137,29 @@ def _scientific(value: float, _: int) -> str:
 
 
 def place_legend(ax: Axes, **options: Any) -> None:
-    """A legend that covers no line and no dot: where there is no room the y axis grows upwards until there is."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    """A legend that ``settle`` keeps off the lines."""
+    ax.legend(**{"loc": "best", **options})
+
+
+def settle(figure: Figure) -> None:
+    """Grow the y axes upwards until no legend covers a line or a dot; ``render`` does so by itself."""
+    waiting = [ax for ax in figure.axes if ax.get_legend() is not None]
     for _ in range(15):
-        legend = ax.legend(**options)
         figure.draw_without_rendering()
-        box = legend.get_window_extent()
-        if not any(_touches(line, box) for line in ax.get_lines()):
+        waiting = [ax for ax in waiting if _is_covered(ax)]
+        if not waiting:
             return
-        above = ax.transAxes.transform((0.0, 1.08))
-        ax.set_ylim(top=float(ax.transData.inverted().transform(above)[1]))
+        for ax in waiting:
+            above = ax.transAxes.transform((0.0, 1.08))
+            ax.set_ylim(top=float(ax.transData.inverted().transform(above)[1]))
+
+
+def _is_covered(ax: Axes) -> bool:
+    legend = ax.get_legend()
+    if legend is None:
+        return False
+    box = legend.get_window_extent()
+    return any(_touches(line, box) for line in ax.get_lines())
 
 
 def _touches(line: Line2D, box: Bbox) -> bool:
@@ -156,6 +177,15 @@ def reference_slope(ax: Axes, x: np.ndarray, anchor: float, slope: float, label:
     ax.plot(x, y, color=GREY, linestyle=":", linewidth=1.0, marker="", zorder=1, label=label)
 
 
-def axis_label(name: str) -> str:
-    """The parameter name a, b, w, w0, w1 … as mathematics: w0 becomes w with the index 0."""
-    return f"${name[0]}_{{{name[1:]}}}$" if len(name) > 1 and name[1:].isdigit() else f"${name}$"
+def axis_label(name: str, kind: str = "line") -> str:
+    """The parameter name a, b, w, w0, w1 … as mathematics: w0 becomes w with the index 0, a radius shows what it is."""
+    symbol = f"{name[0]}_{{{name[1:]}}}" if len(name) > 1 and name[1:].isdigit() else name
+    if kind == "radius":
+        return "$|w|$" if name == "w" else f"${symbol}=|w_\perp|$"
+    return f"${symbol}$"
+
+
+def circle_axis(ax: Axes) -> None:
+    """Ticks of an angle at multiples of a quarter turn."""
+    ax.xaxis.set_major_locator(FixedLocator([-np.pi, -np.pi / 2, 0.0, np.pi / 2, np.pi]))
+    ax.xaxis.set_major_formatter(FixedFormatter(["$-\pi$", "", "0", "", "$\pi$"]))

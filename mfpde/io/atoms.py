@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class AtomLimit:
-    """Atoms along stored times: theta [K, m, p], weights [m], f [K, n]; drive_f [T, n] at the denser drive_times [T]."""
+    """Atoms along stored times: theta [K, m, p], weights [m], f [K, n]; drive_f [T, n] at denser drive_times [T]."""
 
     study: Study
     times: Array
@@ -90,7 +90,9 @@ def _joined(
 
     first = found[0] if found else None
     measure = first.measure if first is not None else before.measure(0)  # type: ignore[union-attr]
-    paths = ([] if before is None else [(before.drive_times, before.drive_f)]) + [(s.path_times, s.path_f) for s in found]
+    paths = ([] if before is None else [(before.drive_times, before.drive_f)]) + [
+        (s.path_times, s.path_f) for s in found
+    ]
     return AtomLimit(
         study,
         rows("times", [np.asarray(s.time) for s in found]),
@@ -163,8 +165,18 @@ def load_atoms(study: Study, path: str) -> AtomLimit:
     restart = contents.groups["/restart"]
     a = restart.attributes
     return AtomLimit(
-        study, v["time"].data, tuple(str(n) for n in v["parameter"].data), v["theta"].data, v["atom_weight"].data,
-        v["f"].data, h["free_energy"].data, h["risk"].data, restart.variables["drive_time"].data,
-        restart.variables["drive_f"].data, int(a["evaluations"]), float(a["wall_s"]),
-        None if np.isnan(a["next_step"]) else float(a["next_step"]), bool(contents.attributes["finished"]),
+        study,
+        v["time"].data,
+        tuple(str(n) for n in v["parameter"].data),
+        v["theta"].data,
+        v["atom_weight"].data,
+        v["f"].data,
+        h["free_energy"].data,
+        h["risk"].data,
+        restart.variables["drive_time"].data,
+        restart.variables["drive_f"].data,
+        int(a["evaluations"]),
+        float(a["wall_s"]),
+        None if np.isnan(a["next_step"]) else float(a["next_step"]),
+        bool(contents.attributes["finished"]),
     )

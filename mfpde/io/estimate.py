@@ -22,9 +22,7 @@ def estimate(study: Study) -> dict[str, Any]:
         cells = 1
         for count in grid.shape:
             cells *= count
-        stiffness = sum(
-            2.0 * study.problem.temperature * a.coordinate.rate / a.width**2 for a in grid.axes
-        )
+        stiffness = sum(2.0 * study.problem.temperature * a.coordinate.rate / a.width**2 for a in grid.axes)
         sweeps = 4.0 * stiffness * float(study.times[-1]) + 8.0 * len(study.times)
         features = cells // (grid.axes[0].cells if grid.axes[0].name == "a" else 1)
         found["limit"] = {

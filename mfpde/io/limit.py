@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,26 @@ from mfpde.tabulate import tabulate
 
 Array = NDArray[np.float64]
 Report = Callable[[float, float, float], None]
+Flux = Literal["exponential", "limited"]
 
 log = logging.getLogger("mfpde")
 
 HISTORY = (
-    "t", "dt", "free_energy", "risk", "gap", "dissipation", "mass_error", "min_density", "boundary_mass", "increase",
-    "energy_scale", "defect", "iterations", "sweeps", "wall_s",
+    "t",
+    "dt",
+    "free_energy",
+    "risk",
+    "gap",
+    "dissipation",
+    "mass_error",
+    "min_density",
+    "boundary_mass",
+    "increase",
+    "energy_scale",
+    "defect",
+    "iterations",
+    "sweeps",
+    "wall_s",
 )
 # at a cell Peclet number above the first the user is told, above the second the limited flux is chosen
 PECLET_ADVICE, PECLET_LIMITED = 1.0, 25.0
@@ -59,7 +73,7 @@ class Limit:
     drive_f: Array
     rest: stationary.Stationary | None
     rejected: int
-    flux: str
+    flux: Flux
     finished: bool
 
     def measure(self, k: int) -> GridMeasure:
@@ -110,7 +124,7 @@ def save_stationary(study: Study, path: str) -> stationary.Stationary:
 class _Run:
     """A growing record; arrays are made when it is packed."""
 
-    def __init__(self, study: Study, state: evolve.State, flux: str) -> None:
+    def __init__(self, study: Study, state: evolve.State, flux: Flux) -> None:
         self.study, self.state, self.flux = study, state, flux
         self.times: list[float] = []
         self.densities: list[tuple[Grid, Array]] = []
@@ -165,12 +179,15 @@ def _start(study: Study) -> _Run:
     measure = initial_measure(study.law, grid)
     table = tabulate(study.problem, grid)
     log.info(
-        "grid %s, %d features of rank %d", " x ".join(str(a.cells) for a in grid.axes), len(study.problem.data.y), table.rank
+        "grid %s, %d features of rank %d",
+        " x ".join(str(a.cells) for a in grid.axes),
+        len(study.problem.data.y),
+        table.rank,
     )
     return _Run(study, evolve.State(measure, 0.0), _choose_flux(study, evolve.weighted_peclet(table, measure.mass)))
 
 
-def _choose_flux(study: Study, peclet: float) -> str:
+def _choose_flux(study: Study, peclet: float) -> Flux:
     wanted = study.config.grid.flux
     if wanted != "auto":
         return wanted
@@ -179,7 +196,8 @@ def _choose_flux(study: Study, peclet: float) -> str:
         return "limited"
     if peclet > PECLET_ADVICE:
         log.info(
-            "cell Peclet number^2 %.3g at the start: finer grid.cells, or grid.flux = \"limited\", would resolve it", peclet
+            'cell Peclet number^2 %.3g at the start: finer grid.cells, or grid.flux = "limited", would resolve it',
+            peclet,
         )
     return "exponential"
 
@@ -292,7 +310,10 @@ def save(limit: Limit, path: str, state: evolve.State) -> None:
     if state.slope is not None:
         restart["slope"] = store.Variable(("skeleton",), state.slope)
     attributes = {
-        "time": state.time, "step": state.step, "dt": state.dt, "best_dual": state.best_dual,
+        "time": state.time,
+        "step": state.step,
+        "dt": state.dt,
+        "best_dual": state.best_dual,
         "rejected": state.rejected,
     }
     groups["/restart"] = store.Group(restart, attributes)
@@ -325,9 +346,14 @@ def _load(study: Study, path: str) -> _Run:
     a = restart.attributes
     state = evolve.State(
         GridMeasure(grid, start["mass"].reshape(grid.shape)),
-        float(a["time"]), int(a["step"]), float(a["dt"]), start.get("slope"), float(a["best_dual"]), int(a["rejected"]),
+        float(a["time"]),
+        int(a["step"]),
+        float(a["dt"]),
+        start.get("slope"),
+        float(a["best_dual"]),
+        int(a["rejected"]),
     )
-    run = _Run(study, state, str(groups["/limit"].attributes["flux"]))
+    run = _Run(study, state, groups["/limit"].attributes["flux"])
     stored = groups["/limit"].variables
     densities = stored["density"].data.reshape((-1, *grid.shape))
     run.times = [float(t) for t in stored["time"].data]
@@ -348,6 +374,12 @@ def _load_stationary(study: Study, group: store.Group | None, grid: Grid) -> sta
     measure = GridMeasure(grid, v["density"].data.reshape(grid.shape) * grid.cell_size)
     dual = None if np.isnan(a["dual"]) else float(a["dual"])
     return stationary.Stationary(
-        measure, v["f"].data, v["g"].data, float(a["free_energy"]), dual, float(a["gap"]), float(a["risk"]),
+        measure,
+        v["f"].data,
+        v["g"].data,
+        float(a["free_energy"]),
+        dual,
+        float(a["gap"]),
+        float(a["risk"]),
         int(a["newton_steps"]),
     )

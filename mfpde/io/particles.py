@@ -92,8 +92,15 @@ def settings_of(study: Study) -> ensembles.EnsembleSettings:
     """The ensemble settings of a study."""
     p = study.config.particles
     return ensembles.EnsembleSettings(
-        widths=p.widths, replicas=p.replicas, step=p.step, dynamics=p.dynamics, scheme=p.scheme, batch=p.batch,
-        coupling=p.coupling, nodes=p.nodes, seed=study.config.output.seed,
+        widths=p.widths,
+        replicas=p.replicas,
+        step=p.step,
+        dynamics=p.dynamics,
+        scheme=p.scheme,
+        batch=p.batch,
+        coupling=p.coupling,
+        nodes=p.nodes,
+        seed=study.config.output.seed,
     )
 
 
@@ -131,8 +138,13 @@ class _Run:
             for width in self.theta
         )
         return Particles(
-            self.study, np.array(self.times), widths, ensemble.description, 0.0 if ensemble.integration_error is None else ensemble.integration_error.drift,
-            self.wall, self.finished,
+            self.study,
+            np.array(self.times),
+            widths,
+            ensemble.description,
+            0.0 if ensemble.integration_error is None else ensemble.integration_error.drift,
+            self.wall,
+            self.finished,
         )
 
 
@@ -170,8 +182,12 @@ def _save(run: _Run, ensemble: ensembles.Ensemble, path: str) -> None:
     config = run.study.config
     root = store.provenance(to_toml(config), config.title or run.study.name, config.output.seed, run.finished)
     extra = {
-        "study": run.study.name, "kind": "particles", "forces": packed.description,
-        "integration_error": packed.integration_error, "wall_s": run.wall, "index": run.state.index,
+        "study": run.study.name,
+        "kind": "particles",
+        "forces": packed.description,
+        "integration_error": packed.integration_error,
+        "wall_s": run.wall,
+        "index": run.state.index,
         "step": run.state.step,
     }
     store.write(path, groups, {**root, **extra})
@@ -183,8 +199,13 @@ def load_particles(study: Study, path: str) -> Particles:
     widths = tuple(_width(group) for name, group in sorted(contents.groups.items()) if name != "/ensemble")
     a = contents.attributes
     return Particles(
-        study, _first(contents)["time"].data, widths, str(a["forces"]), float(a["integration_error"]),
-        float(a["wall_s"]), bool(a["finished"]),
+        study,
+        _first(contents)["time"].data,
+        widths,
+        str(a["forces"]),
+        float(a["integration_error"]),
+        float(a["wall_s"]),
+        bool(a["finished"]),
     )
 
 

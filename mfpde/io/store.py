@@ -219,18 +219,11 @@ def read(path: str | os.PathLike[str], groups: Iterable[str] | None = None) -> C
     """
     wanted = None if groups is None else [f"/{name.strip('/')}" for name in groups]
     with vet.reading(path) as file:
-        vet.vet(file)
-        attributes = _read_attributes(file)
-        _check_kind(os.fspath(path), attributes)
+        attributes = _root(file, os.fspath(path))
         found: dict[str, Group] = {}
         for name, item in _walk(file):
             if wanted is None or any(name == want or name.startswith(want.rstrip("/") + "/") for want in wanted):
                 found[name] = _read_group(item)
-        if CONFIG_GROUP in file:
-            attributes["config"] = file[f"{CONFIG_GROUP}/config"][...].tobytes().decode()
-            found.pop(CONFIG_GROUP, None)
-    if "config" in attributes and _digest(attributes["config"]) != attributes.get("config_sha256"):
-        raise DataFileError(f"{os.fspath(path)} is damaged: its study text does not match config_sha256")
     return Contents(attributes, found)
 
 
@@ -240,12 +233,8 @@ def outline(path: str | os.PathLike[str]) -> dict[str, Any]:
     The first, last and number of times of a group are under "time". Errors as ``read``.
     """
     with vet.reading(path) as file:
-        vet.vet(file)
-        attributes = _read_attributes(file)
-        _check_kind(os.fspath(path), attributes)
-        if CONFIG_GROUP in file:
-            attributes["config"] = file[f"{CONFIG_GROUP}/config"][...].tobytes().decode()
-        groups = {name: _outline_group(item) for name, item in _walk(file) if name != CONFIG_GROUP}
+        attributes = _root(file, os.fspath(path))
+        groups = {name: _outline_group(item) for name, item in _walk(file)}
     return {"attributes": attributes, "groups": groups}
 
 
@@ -270,13 +259,25 @@ def not_finite(path: str | os.PathLike[str]) -> dict[str, int]:
     Variables without any are left out. Errors as ``read``.
     """
     counts = {}
-    for name in outline(path)["groups"]:
-        for key, variable in read(path, [name]).groups.get(name, Group()).variables.items():
-            if variable.data.dtype.kind == "f":
-                bad = int(np.count_nonzero(~np.isfinite(variable.data)))
-                if bad:
-                    counts[f"{name}/{key}"] = bad
+    with vet.reading(path) as file:
+        _root(file, os.fspath(path))
+        for name, group in _walk(file):
+            for key, variable in _read_group(group).variables.items():
+                if variable.data.dtype.kind == "f" and not np.isfinite(variable.data).all():
+                    counts[f"{name}/{key}"] = int(np.count_nonzero(~np.isfinite(variable.data)))
     return counts
+
+
+def _root(file: h5py.File, path: str) -> dict[str, Any]:
+    """Vet an open file and return its root attributes, the study text checked against its digest."""
+    vet.vet(file)
+    attributes = _read_attributes(file)
+    _check_kind(path, attributes)
+    if CONFIG_GROUP in file:
+        attributes["config"] = file[f"{CONFIG_GROUP}/config"][...].tobytes().decode()
+    if "config" in attributes and _digest(attributes["config"]) != attributes.get("config_sha256"):
+        raise DataFileError(f"{path} is damaged: its study text does not match config_sha256")
+    return attributes
 
 
 def _check_kind(path: str, attributes: Mapping[str, Any]) -> None:
@@ -289,7 +290,7 @@ def _check_kind(path: str, attributes: Mapping[str, Any]) -> None:
 
 def _walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Group]]:
     for item in group.values():
-        if isinstance(item, h5py.Group):
+        if isinstance(item, h5py.Group) and item.name != CONFIG_GROUP:
             yield item.name, item
             yield from _walk(item)
 

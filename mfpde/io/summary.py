@@ -162,4 +162,3 @@ def rate_numbers(particles: Particles, index: int = -1) -> dict[str, Any]:
             "time": float(particles.times[index]),
         }
     return found
-

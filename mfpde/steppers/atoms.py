@@ -54,7 +54,7 @@ def initial_atoms(problem: Problem, law: InitialLaw) -> ParticleMeasure:
     count = NODES_PER_COORDINATE.get(len(problem.moving), 8)
     values, weights = np.zeros((1, 0)), np.ones(1)
     for coordinate in problem.coordinates:
-        x, p = gauss_nodes(law, coordinate, count if coordinate.trained else None)
+        x, p = gauss_nodes(law, coordinate, count)
         values = np.concatenate([np.repeat(values, len(x), axis=0), np.tile(x, len(values))[:, None]], axis=1)
         weights = np.repeat(weights, len(x)) * np.tile(p, len(weights))
         keep = weights > datalaws.SMALLEST_WEIGHT
@@ -114,7 +114,7 @@ def evolve_atoms(
 ) -> Iterator[AtomSnapshot]:
     """Yield a snapshot at each of ``times`` after index ``start`` (and at the start itself when it is 0).
 
-    Every interval is a fresh integration from ``next_step``, so that a run continued at a snapshot takes the same steps.
+    Every interval is a fresh integration from ``next_step``, so that a continued run takes the same steps.
     Raises NumericalError if the integrator fails or the energy rises by more than its tolerance explains.
     """
     flow = AtomFlow(problem)
@@ -132,8 +132,14 @@ def evolve_atoms(
     for k in range(start, len(times) - 1):
         span = (float(times[k]), float(times[k + 1]))
         solution = solve_ivp(
-            right_hand_side, span, atoms.reshape(-1), method="DOP853",
-            rtol=RELATIVE_TOLERANCE, atol=1e-3 * RELATIVE_TOLERANCE, first_step=next_step, dense_output=True,
+            right_hand_side,
+            span,
+            atoms.reshape(-1),
+            method="DOP853",
+            rtol=RELATIVE_TOLERANCE,
+            atol=1e-3 * RELATIVE_TOLERANCE,
+            first_step=next_step,
+            dense_output=True,
         )
         if not solution.success or not np.all(np.isfinite(solution.y[:, -1])):
             raise NumericalError(f"the atoms could not be integrated past t = {solution.t[-1]:g}: {solution.message}")
@@ -144,6 +150,13 @@ def evolve_atoms(
         path = [flow.predict(solution.sol(t).reshape(shape), weights) for t in path_times[:-1]]
         f = flow.predict(atoms, weights)
         yield AtomSnapshot(
-            ParticleMeasure(measure.names, atoms, weights), span[1], f, flow.energy(atoms, weights, f),
-            problems.risk(problem, f), int(solution.nfev), next_step, path_times, np.stack([*path, f]),
+            ParticleMeasure(measure.names, atoms, weights),
+            span[1],
+            f,
+            flow.energy(atoms, weights, f),
+            problems.risk(problem, f),
+            int(solution.nfev),
+            next_step,
+            path_times,
+            np.stack([*path, f]),
         )

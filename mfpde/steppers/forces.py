@@ -26,9 +26,12 @@ from mfpde.problem import Network, Pairwise, Population, Problem
 Array = NDArray[np.float64]
 Loss = Literal["square", "logistic"]
 
-# the largest Hermite degree of a target, and the tail of its expansion that may be dropped, relative to its norm
-TARGET_DEGREE = 60
-TARGET_TAIL = 1e-12
+# The Hermite expansion of a target stops where its tail is 1e-8 of its norm, at the latest at this degree, and is used if
+# the tail is below 1e-4 there: the force then errs by that times the neuron's own coefficients of such a degree, which is
+# orders below what any sampling of the data gives.
+TARGET_DEGREE = 200
+TARGET_CUT = 1e-8
+TARGET_TAIL = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +131,7 @@ class NodeForce:
 class PairForce:
     """Gaussian inputs in closed form: E f_N^2 = (scale/N)^2 sum_ij a_i a_j U(w_i, w_j), no sampling of the data.
 
-    ``coefficients`` [K] are those of the target, y = sum_k t_k He_k(x_0)/sqrt(k!) + noise.
+    ``coefficients`` [K] are those of the target, y = sum_k t_k He_k(x_0)/sqrt(k!) + noise, and ``norm`` = E y^2.
     """
 
     description: str
@@ -136,7 +139,7 @@ class PairForce:
     hermite: Array
     scale: float
     coefficients: Array
-    noise: float
+    norm: float
 
     def gradient(self, theta: Array, out: Array) -> None:
         target = np.empty(theta.shape[1:])
@@ -154,8 +157,7 @@ class PairForce:
             a, w = one[0], one[1:-1]
             square[replica] = self.scale**2 * pairs.pair_energy(self.code, self.hermite, a, w)
             correlation[replica] = self.scale * pairs.target_energy(self.code, self.hermite, self.coefficients, a, w)
-        norm = float(np.sum(self.coefficients**2)) + self.noise**2
-        risk = 0.5 * square - correlation + 0.5 * norm
+        risk = 0.5 * square - correlation + 0.5 * self.norm
         if reference is None or reference.product is None:
             return risk, None
         return risk, square - 2.0 * reference.product(theta) + reference.square
@@ -252,26 +254,33 @@ def exact_force(problem: Problem) -> Force | None:
     scale = problem.model.scale
     if not reduced(problem):
         what = "data nodes" if data.population is None else "quadrature nodes"
-        return NodeForce(f"{len(data.y)} {what} in dimension {data.x.shape[1]}", code, hermite, scale, data_nodes(problem))
+        return NodeForce(
+            f"{len(data.y)} {what} in dimension {data.x.shape[1]}", code, hermite, scale, data_nodes(problem)
+        )
     if data.population is None:
         raise ConfigError("data.law", "has rotation blocks but no population law; particles need the full dimension")
     biased = any(c.group == "b" for c in problem.coordinates)
     if problem.loss != "square" or biased or problem.model.activation not in pairs.KERNELS:
         return None
-    coefficients = target_coefficients(data.population)
-    if coefficients is None:
+    expansion = target_expansion(data.population)
+    if expansion is None:
         return None
+    coefficients, norm = expansion
     description = f"exact {problem.model.activation} pair kernel in dimension {data.population.dimension}"
-    return PairForce(description, code, hermite, scale, coefficients, data.population.noise)
+    return PairForce(description, code, hermite, scale, coefficients, norm + data.population.noise**2)
 
 
-def target_coefficients(population: Population) -> Array | None:
-    """Hermite coefficients t_k of the target, None if a tail above TARGET_TAIL remains beyond TARGET_DEGREE."""
+def target_expansion(population: Population) -> tuple[Array, float] | None:
+    """Hermite coefficients t_k of the target and E g^2; None if too large a tail remains beyond TARGET_DEGREE."""
     if population.target == "hermite":
-        return np.asarray(population.coefficients, float)
-    t = quadrature.hermite_coefficients(lambda z: target_values(population, z), 2 * TARGET_DEGREE, 400)
-    norm = np.sqrt(np.sum(t**2))
-    remaining = np.sqrt(np.cumsum(t[::-1] ** 2)[::-1])
-    if remaining[TARGET_DEGREE] > TARGET_TAIL * norm:
+        t = np.asarray(population.coefficients, float)
+        return t, float(np.sum(t**2))
+    nodes, weights = quadrature.gauss_hermite(400)
+    g = target_values(population, nodes)
+    t = quadrature.hermite_functions(2 * TARGET_DEGREE, nodes) @ (weights * g)
+    norm = float(np.sum(weights * g**2))
+    tail = np.sqrt(np.cumsum(t[::-1] ** 2)[::-1] / max(norm, 1e-300))
+    if tail[TARGET_DEGREE] > TARGET_TAIL:
         return None
-    return t[: int(np.argmax(remaining <= TARGET_TAIL * norm))]
+    below = np.flatnonzero(tail[:TARGET_DEGREE] <= TARGET_CUT)
+    return t[: below[0] if len(below) else TARGET_DEGREE], norm

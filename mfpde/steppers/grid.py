@@ -57,7 +57,9 @@ class Propagator:
         self.grid, self.temperature = grid, temperature
         shape = grid.padded_shape
         offset = 3 - len(grid.axes)
-        self._faces = [(offset + k, *axis.face_geometry(temperature), axis.periodic) for k, axis in enumerate(grid.axes)]
+        self._faces = [
+            (offset + k, *axis.face_geometry(temperature), axis.periodic) for k, axis in enumerate(grid.axes)
+        ]
         active = {face[0] for face in self._faces}
         one = np.zeros((1, 1, 1, 1))
         self._rates = [np.zeros(shape) if axis in active else one for axis in range(3) for _ in range(2)]
@@ -70,9 +72,7 @@ class Propagator:
         capped = np.minimum(psi, low + POTENTIAL_CAP * self.temperature).reshape(shape)
         for axis, shift, forward, backward, periodic in self._faces:
             up, down = self._rates[2 * axis], self._rates[2 * axis + 1]
-            fluxes.exponential_rates(
-                capped, self.temperature, axis, shift, forward, backward, periodic, up, down
-            )
+            fluxes.exponential_rates(capped, self.temperature, axis, shift, forward, backward, periodic, up, down)
         stiffness = fluxes.largest_exit_rate(*self._rates)
         stages = max(2, int(np.ceil(stiffness * dt / STAGE_MARGIN)) + 1)
         fluxes.propagate(mass.reshape(shape), dt, stages, *self._rates, self._work, self._out)
@@ -134,5 +134,3 @@ def _anderson(points: list[Array], images: list[Array]) -> Array:
     differences = np.diff(misfits, axis=0)
     weights, *_ = np.linalg.lstsq(differences.T, misfits[-1], rcond=1e-12)
     return images[-1] - weights @ np.diff(np.stack(images), axis=0)
-
-

@@ -18,6 +18,8 @@ from mfpde.problem import Network, Population, Problem, network_coordinates
 
 Array = NDArray[np.float64]
 
+TANH_TARGET = Population(1, "tanh", gain=1.5, scale=0.8)
+# mean and covariance of (a, w) at the start of the linear network of spec/5 C5
 LINEAR_START = (np.array([0.8, 0.5]), 0.15 * np.eye(2))
 
 
@@ -57,15 +59,14 @@ def points_of(grid: Grid) -> Array:
 
 def network_problem(
     activation: str,
-    law: Population | None,
+    law: Population,
     train: tuple[str, ...],
     temperature: float,
     weight_decay: float,
-    **options: object,
+    count: int = datalaws.FIRST_NODES,
 ) -> Problem:
-    """A square-loss network on the quadrature of a Gaussian single-index law, equal weight decay in all groups."""
-    options.setdefault("count", 12 if activation == "identity" else datalaws.FIRST_NODES)
-    data = datalaws.gaussian(law or Population(1, "tanh", gain=1.5, scale=0.8), **options)  # type: ignore[arg-type]
+    """A square-loss network on ``count`` nodes of a Gaussian single-index law, equal weight decay in all groups."""
+    data = datalaws.gaussian(law, count=count)
     decay, rates = dict.fromkeys("awb", weight_decay), dict.fromkeys("awb", 1.0)
     coordinates = network_coordinates(data.blocks, train, "b" in train, decay, rates)
     return Problem(Network(activation), data, "square", temperature, coordinates)
@@ -120,7 +121,7 @@ def small_temperature_case() -> ExactCase:
 
 def linear_network_case() -> ExactCase:
     """Both layers of f(x) = int a w x drho trained on y = x (spec/5 C5)."""
-    problem = network_problem("identity", Population(1, "hermite", (0.0, 1.0)), ("a", "w"), 0.1, 0.5)
+    problem = network_problem("identity", Population(1, "hermite", (0.0, 1.0)), ("a", "w"), 0.1, 0.5, count=12)
 
     def density(points: Array, time: float) -> Array:
         path = linear_network.path([time], *LINEAR_START, target=1.0, weight_decay=0.5, temperature=0.1)
@@ -132,14 +133,15 @@ def linear_network_case() -> ExactCase:
 def radial_case(dimension: int) -> ExactCase:
     """phi = <w, x> in dimension d, w trained: (w_0, |w_perp|) is a Gaussian and a chi law of dimension d - 1."""
     decay, temperature, start, target = 0.5, 0.2, (0.5, 0.15), 1.0
-    problem = network_problem("identity", Population(dimension, "hermite", (0.0, target)), ("w",), temperature, decay)
+    law = Population(dimension, "hermite", (0.0, target))
+    problem = network_problem("identity", law, ("w",), temperature, decay, count=12)
 
     def density(points: Array, time: float) -> Array:
-        law = linear_neuron.path(
+        path = linear_neuron.path(
             [time], 1, *start, second_moment=1.0, target=target, weight_decay=decay, temperature=temperature
         )
-        along = gaussian.density(points[..., :1], law.mean, law.variance[:, None])
-        return along * gaussian.radius_density(points[..., 1], float(law.variance[0]), dimension - 1)
+        along = gaussian.density(points[..., :1], path.mean, path.variance[:, None])
+        return along * gaussian.radius_density(points[..., 1], float(path.variance[0]), dimension - 1)
 
     reach = (0.0, 4.0) if dimension < 10 else (0.3, 5.3)
     return ExactCase(f"radius, d = {dimension}, 2-D", problem, ((-2.5, 3.5), reach), 1.0, density)
@@ -147,7 +149,8 @@ def radial_case(dimension: int) -> ExactCase:
 
 def radial_network_case(dimension: int) -> ExactCase:
     """The linear network in dimension d with both layers trained: (a, w_0) Gaussian, |w_perp| a chi law; 3-D."""
-    problem = network_problem("identity", Population(dimension, "hermite", (0.0, 1.0)), ("a", "w"), 0.2, 0.5)
+    law = Population(dimension, "hermite", (0.0, 1.0))
+    problem = network_problem("identity", law, ("a", "w"), 0.2, 0.5, count=12)
     mean0 = np.concatenate([LINEAR_START[0], np.zeros(dimension - 1)])
     target = np.eye(dimension)[0]
 
@@ -179,8 +182,7 @@ def circle_case() -> ExactCase:
 def manufactured_case() -> ExactCase:
     """A moving, breathing Gaussian made exact for a tanh network (a, w) by a time-dependent external potential."""
     temperature, decay = 0.2, 0.3
-    law = Population(1, "tanh", gain=1.5, scale=0.8)
-    problem = network_problem("tanh", law, ("a", "w"), temperature, decay, count=20)
+    problem = network_problem("tanh", TANH_TARGET, ("a", "w"), temperature, decay, count=20)
     x, y, c = problem.data.x[:, 0], problem.data.y, problem.data.weights
     z, p = quadrature.gauss_hermite(80)
 

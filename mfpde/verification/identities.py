@@ -11,7 +11,7 @@ from mfpde import datalaws, meanfield
 from mfpde import problem as problems
 from mfpde.core import activations
 from mfpde.evolve import Control, State, evolve
-from mfpde.measures import GridMeasure
+from mfpde.measures import GridMeasure, normalised
 from mfpde.problem import Population, Problem
 from mfpde.stationary import Stationary, stationary
 from mfpde.tabulate import Tabulated, tabulate
@@ -39,11 +39,11 @@ def transients() -> list[Transient]:
     """A tanh network (a, w) and a reduced erf network with a radius, both at t = 1."""
     name, problem, start = structure_problems()[1]
     radial = radial_problem()
-    grid = cases.box_grid(radial, ((-3.0, 3.0), (0.0, 3.5)), 64)
+    grid = cases.box_grid(radial, ((-3.5, 5.0), (0.0, 4.5)), 72)
     shape = np.exp(-((cases.points_of(grid)[..., 0] - 0.3) ** 2) - 2.0 * (grid.axes[1].centers - 1.0) ** 2)
     start_radial = GridMeasure(grid, (shape / shape.sum())[None])
     found = []
-    for title, one, measure in ((name, problem, start), ("erf network d = 5", radial, start_radial)):
+    for title, one, measure in ((name, problem, start), ("erf network d = 4", radial, start_radial)):
         last = fixed_steps(one, measure, 0.1, 10)[-1]
         table = tabulate(one, measure.grid)
         found.append(Transient(title, table, last.measure, last.f, stationary(table, last.f)))
@@ -51,8 +51,8 @@ def transients() -> list[Transient]:
 
 
 def radial_problem() -> Problem:
-    """A reduced single-index problem in d = 5 with few nodes: erf, w trained."""
-    law = Population(5, "hermite", (0.0, 1.0, 0.0, 0.4))
+    """A reduced single-index problem in d = 4 with few nodes: erf, w trained."""
+    law = Population(4, "hermite", (0.0, 1.0, 0.0, 0.4))
     return cases.network_problem("erf", law, ("w",), 0.1, 0.4, count=24)
 
 
@@ -89,18 +89,18 @@ def dissipation_identity() -> list[Check]:
     problem = structure_problems()[1][1]
     law = cases.linear_network_case().density
     defects = []
-    for cells in (32, 64):
+    for cells in (48, 96):
         case = cases.ExactCase("", problem, ((-4.0, 4.5),) * 2, 1.0, law)
         grid = cases.box_grid(problem, case.box, cells)
-        start = cases.normalised(grid, law(cases.points_of(grid), 0.0)[None])
-        history = fixed_steps(problem, start, 1.6 / cells, 5 * cells // 8)
+        start = normalised(grid, law(cases.points_of(grid), 0.0)[None])
+        history = fixed_steps(problem, start, 2.4 / cells, cells * 5 // 12)
         energy = np.array([s.free_energy for s in history])
         power = np.array([s.dissipation for s in history])
         dt = np.array([s.dt for s in history[1:]])
         defects.append(abs(energy[-1] - energy[0] + np.sum(0.5 * dt * (power[1:] + power[:-1]))))
     return [
-        near("I3 order of dF/dt = -dissipation", float(np.log2(defects[0] / defects[1])), 2.0, 0.25),
-        at_most("I3 relative defect", defects[1] / float(energy[0] - energy[-1]), 2e-3),
+        near("I3 order of dF/dt = -dissipation", float(np.log2(defects[0] / defects[1])), 2.0, 0.1),
+        at_most("I3 relative defect", defects[1] / float(energy[0] - energy[-1]), 5e-3),
     ]
 
 
@@ -151,7 +151,7 @@ def logistic_problem() -> Problem:
 def logistic_certificate() -> list[Check]:
     """The duality gap of the logistic loss at rest, and I4 on the way there."""
     problem = logistic_problem()
-    start = structure_start(problem)
+    start = wide_start(problem)
     table = tabulate(problem, start.grid)
     *_, last = evolve(problem, State(start, 0.0), np.array([0.0, 1.0]), Control(fixed_step=0.1, extend=False))
     end = stationary(table, last.f)
@@ -164,8 +164,8 @@ def logistic_certificate() -> list[Check]:
     ]
 
 
-def structure_start(problem: Problem) -> GridMeasure:
+def wide_start(problem: Problem) -> GridMeasure:
     """The start of the plane problem on a box wide enough for weak weight decay."""
     grid = cases.box_grid(problem, ((-6.0, 6.0),) * 2, 72)
     density = cases.linear_network_case().density(cases.points_of(grid), 0.0)
-    return cases.normalised(grid, density[None])
+    return normalised(grid, density[None])

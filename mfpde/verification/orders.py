@@ -8,6 +8,8 @@ the midpoint rule, dt^2.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +29,9 @@ def space_order(case: ExactCase, coarse: int, fine: int, flux: str = "exponentia
     The limited flux chooses its own step, the longest positive one.
     """
     errors = [
-        cases.total_variation(case, cases.run(case, n, case.end * (4.0 / n if flux == "exponential" else 1.0), flux).measure)
+        cases.total_variation(
+            case, cases.run(case, n, case.end * (4.0 / n if flux == "exponential" else 1.0), flux).measure
+        )
         for n in (coarse, fine)
     ]
     return float(np.log(errors[0] / errors[1]) / np.log(fine / coarse))
@@ -39,7 +43,7 @@ def time_order(case: ExactCase, cells: int, step: float) -> float:
     fine = [halved(cases.run(case, cells, dt).measure.mass[0]) for dt in steps]
     coarse = [cases.run(case, cells // 2, dt).measure.mass[0] for dt in steps]
     limits = [(4.0 * a - b) / 3.0 for a, b in zip(fine, coarse, strict=True)]
-    differences = [float(np.sum(np.abs(a - b))) for a, b in zip(limits[:-1], limits[1:], strict=True)]
+    differences = [float(np.sum(np.abs(a - b))) for a, b in pairwise(limits)]
     return float(np.log2(differences[0] / differences[1]))
 
 
