@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 # Gauss-Hermite nodes for the first input, and the weight below which a node is dropped
 FIRST_NODES = 60
 SMALLEST_WEIGHT = 1e-16
+# two inputs take the square of the count: capped, or kinked activations of full rank become slow
+LARGEST_SQUARE = 40
 
 
 def target_values(population: Population, z: Array) -> Array:
@@ -44,7 +46,7 @@ def gaussian(
     """
     d = population.dimension
     blocks: tuple[int, ...] = (1,) if d == 1 else (1, d - 1)
-    x0, p0 = quadrature.gauss_hermite(count, SMALLEST_WEIGHT)
+    x0, p0 = quadrature.gauss_hermite(count if d != 2 else min(count, LARGEST_SQUARE), SMALLEST_WEIGHT)
     if d == 1:
         x, weights = x0[:, None], p0
     else:

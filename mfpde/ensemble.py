@@ -1,8 +1,8 @@
 """Finite-N ensembles: widths x replicas of interacting particles, with synchronous copies driven by the limit.
 
-A copy starts where its particle starts and sees the same noise, but moves in the field of the limit: copies of one width
-are independent draws from the limit law, and E |theta_i - copy_i|^2 = O(1/N) is the coupling form of propagation of chaos.
-Snapshots are the same to the last bit for any number of threads, any cut of the replicas and any restart.
+A copy starts where its particle starts and sees the same noise, but moves in the field of the limit: copies of one
+width are independent draws from the limit law, and E |theta_i - copy_i|^2 = O(1/N) is the coupling form of propagation
+of chaos.  Snapshots are the same to the last bit for any number of threads, any cut of the replicas and any restart.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ ERROR_WIDTH = 256
 class EnsembleSettings:
     """Widths x replicas and how they move.
 
-    ``dynamics`` langevin (noise of the problem's temperature), gradient (none) or sgd (``batch`` fresh samples per step,
-    Euler scheme, and the noise of the temperature); ``coupling`` synchronous copies or none; ``nodes`` quasi-random
-    nodes where no exact force exists.
+    ``dynamics`` langevin (noise of the problem's temperature), gradient (none) or sgd (``batch`` fresh samples per
+    step, Euler scheme, and the noise of the temperature); ``coupling`` synchronous copies or none; ``nodes``
+    quasi-random nodes where no exact force exists.
     """
 
     widths: tuple[int, ...]
@@ -173,7 +173,7 @@ def step_count(interval: float, step: float) -> int:
 
 
 def estimate_cost(problem: Problem, settings: EnsembleSettings, time: float) -> tuple[float, float]:
-    """(evaluations of a pair or of a neuron on a node, bytes of one snapshot) of a run to ``time``, before it starts."""
+    """(evaluations of a pair or of a neuron on a node, bytes of one snapshot) of a run to ``time``, in advance."""
     force: Force | BatchForce | None
     if settings.dynamics == "sgd":
         force = sampling.batch_force(problem, settings.batch, None)
@@ -201,14 +201,16 @@ def start(ensemble: Ensemble) -> EnsembleState:
 def evolve_ensemble(
     ensemble: Ensemble, times: Array, state: EnsembleState | None = None, threads: int = 1
 ) -> Iterator[EnsembleSnapshot]:
-    """Yield a snapshot at every one of ``times`` [K], increasing, the start included; after ``state`` only what follows.
+    """Yield a snapshot at each of ``times`` [K], increasing, the start included; after ``state`` only what follows.
 
     Raises NumericalError naming width, replica and time if a particle becomes non-finite.
     """
     with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
         if state is None:
             state = start(ensemble)
-            yield _snapshot(ensemble, state, float(times[0]), {w: 0.0 for w in ensemble.settings.widths}, pool, threads)
+            yield _snapshot(
+                ensemble, state, float(times[0]), dict.fromkeys(ensemble.settings.widths, 0.0), pool, threads
+            )
         for index in range(state.index + 1, len(times)):
             before, now = float(times[index - 1]), float(times[index])
             state, wall = _interval(ensemble, state, before, now, pool, threads)
@@ -253,7 +255,7 @@ def _interval(
         count = min(FIELD_STEPS, steps - done)
         fields = None
         if ensemble.guide is not None and copies is not None:
-            fields = ensemble.guide.fields(before + dt * np.arange(done, done + count + 1))
+            fields = ensemble.guide.fields(before + dt * np.arange(done, done + count + 1, dtype=np.float64))
         work = partial(_advance, ensemble, theta, copies, fields, state.step + done, count, dt)
         for task, seconds in zip(tasks, _map(pool, work, tasks), strict=True):
             wall[task.width] += seconds

@@ -275,7 +275,7 @@ def _widened(grid: Grid, measure: GridMeasure) -> GridMeasure:
             continue
         cells = max(4, int(EXTENSION * grid.axes[k].cells))
         if side < 0 and grid.axes[k].coordinate.kind == "radius":
-            cells = min(cells, round(grid.axes[k].lower / grid.axes[k].width))
+            cells = min(cells, int(grid.axes[k].lower / grid.axes[k].width))
             if cells == 0:
                 continue
         grid = grid.extend(k, cells if side < 0 else 0, cells if side > 0 else 0)

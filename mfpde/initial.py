@@ -22,7 +22,7 @@ from mfpde.problem import Coordinate
 Array = NDArray[np.float64]
 
 # nodes per continuous frozen parameter, by how many there are: Gauss rules, whose error stays below that of the grid
-FROZEN_NODES = {1: 64, 2: 24, 3: 10}
+FROZEN_NODES = {1: 64, 2: 16, 3: 8}
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def frozen_species(law: InitialLaw, frozen: tuple[Coordinate, ...]) -> Species:
     """Atoms of the frozen coordinates: exact for point and Rademacher laws, Gauss nodes for normal and uniform ones."""
     values, probabilities = np.zeros((1, 0)), np.ones(1)
     continuous = sum(law.group(c.group).law in ("normal", "uniform") for c in frozen)
-    count = FROZEN_NODES.get(continuous, 10)
+    count = FROZEN_NODES.get(continuous, 8)
     for coordinate in frozen:
         x, p = gauss_nodes(law, coordinate, count)
         values = np.concatenate([np.repeat(values, len(x), axis=0), np.tile(x, len(values))[:, None]], axis=1)

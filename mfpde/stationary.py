@@ -100,7 +100,7 @@ def _dual_newton(table: Tabulated, f_start: Array) -> Stationary:
         spread = (root * table.coefficients).T
         hessian = spread @ (_covariance(table, mass) * (problem.scale**2 / tau)) @ spread.T
         hessian[np.diag_indices_from(hessian)] += problems.conjugate_curvatures(problem, g)
-        direction = cho_solve(cho_factor(hessian), gradient) / root
+        direction = cho_solve(cho_factor(hessian), gradient) / np.where(root > 0.0, root, 1.0)
         g_new, value_new, psi_new = _line_search(table, g, value, direction, float(gradient @ (root * direction)))
         if value_new <= value and gap <= GAP_TOLERANCE * max(1.0, abs(value)) and not polished:
             break

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mfpde import figures
-from mfpde.figures.densities import marginal, pick, window
+from mfpde.figures.densities import marginal, window
+from mfpde.figures.panels import pick
 from mfpde.figures.style import DENSITY_MAP
 
 TIME = np.linspace(0.0, 20.0, 41)

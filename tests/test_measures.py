@@ -16,7 +16,18 @@ from mfpde import measures
 from mfpde.errors import ConfigError
 from mfpde.exact import gaussian
 from mfpde.initial import GroupLaw, InitialLaw, axis_mass, frozen_species, initial_measure, interval
-from mfpde.measures import Axis, Grid, GridMeasure, ParticleMeasure, Species, deposit, expect, moments, normalised, sample
+from mfpde.measures import (
+    Axis,
+    Grid,
+    GridMeasure,
+    ParticleMeasure,
+    Species,
+    deposit,
+    expect,
+    moments,
+    normalised,
+    sample,
+)
 from mfpde.problem import Coordinate
 
 NO_SPECIES = Species((), np.zeros((1, 0)), np.ones(1))

@@ -1,4 +1,4 @@
-"""Forces, schemes and limit fields of finite ensembles: gradients against finite differences, orders, exact integrals."""
+"""Forces, schemes and limit fields of finite ensembles: gradients by differences, orders, exact integrals."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_table_of_the_limit_agrees_with_direct_sums_and_differences(activation: 
 def test_limit_field_in_full_dimension_is_the_unreduced_gradient(bias: bool, rng: np.random.Generator) -> None:
     """d = 3: the field carried from block coordinates against a tensor quadrature of R^3."""
     population = Population(3, "hermite", TARGET)
-    problem = network(datalaws.gaussian(population), "erf", "awb" if bias else "aw", bias=bias)
+    problem = network(datalaws.gaussian(population), "erf", "awb" if bias else "aw", scale=1.3, bias=bias)
     guide = reduced_guide(problem)
     fields = guide.fields(np.array([0.0]))
     z, p = quadrature.gauss_hermite(40)
@@ -214,7 +214,7 @@ def test_limit_field_in_full_dimension_is_the_unreduced_gradient(bias: bool, rng
     weights = (p[:, None, None] * p[:, None] * p).reshape(-1)
     f = invariant(x[:, 0], np.hypot(x[:, 1], x[:, 2]))
     law = datalaws.nodes(x, datalaws.target_values(population, x[:, 0]), weights)
-    full = network(law, "erf", "awb" if bias else "aw", bias=bias)
+    full = network(law, "erf", "awb" if bias else "aw", scale=1.3, bias=bias)
     unreduced = drive.guide(full, _any_law(3), drive.Drive(np.array([0.0]), f[None])).fields(np.array([0.0]))
     theta = 0.5 * particles_at_random(rng, 1, 3, 20, bias=bias)
     out, expected = np.empty_like(theta), np.empty_like(theta)
@@ -229,7 +229,7 @@ def test_field_of_the_zero_network_is_the_closed_form_of_the_target(
     activation: str, tolerance: float, rng: np.random.Generator
 ) -> None:
     """f = 0 leaves -y: the tabulated field is minus the target force, which knows no quadrature and no table."""
-    problem = gaussian_problem(6, activation)
+    problem = gaussian_problem(6, activation, scale=1.5)
     force = forces.exact_force(problem)
     assert isinstance(force, PairForce)
     zero = drive.Drive(np.array([0.0]), np.zeros((1, len(problem.data.y))))
@@ -237,7 +237,7 @@ def test_field_of_the_zero_network_is_the_closed_form_of_the_target(
     out, target = np.empty_like(theta), np.empty_like(theta[0])
     drive.guide(problem, _any_law(6), zero).fields(np.array([0.0])).gradient(theta, 0, out)
     pairs.target_force(force.code, force.hermite, force.coefficients, theta[0], target)
-    assert np.max(np.abs(out[0] + target)) < tolerance
+    assert np.max(np.abs(out[0] + 1.5 * target)) < tolerance
 
 
 def _any_law(dimension: int) -> InitialLaw:
@@ -265,7 +265,7 @@ def test_projection_carries_invariant_polynomials_exactly(rng: np.random.Generat
 def test_mini_batches_estimate_the_gradient_without_bias(rng: np.random.Generator) -> None:
     """Population and node sources: the mean over many steps within 4 standard errors of the exact gradient."""
     nodes = network(datalaws.nodes(rng.normal(size=(9, 3)), rng.normal(size=9), rng.random(9) + 0.1), "erf", bias=False)
-    for problem, law in ((gaussian_problem(3), None), (nodes, forces.data_nodes(nodes))):
+    for problem, law in ((gaussian_problem(3, "relu"), None), (nodes, forces.data_nodes(nodes))):
         exact, batches = forces.exact_force(problem), sampling.batch_force(problem, 32, law)
         assert exact is not None
         theta = particles_at_random(rng, 1, 3, 8, bias=False)

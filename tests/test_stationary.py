@@ -113,7 +113,8 @@ def test_conjugate_losses_obey_fenchel_and_young(seed: int, loss: str) -> None:
     assert_allclose(problems.conjugate_slopes(problem, g), f, rtol=1e-8, atol=1e-10)
     step = 1e-6
     curvature = (
-        problems.conjugate_slopes(problem, g + step * np.abs(g)) - problems.conjugate_slopes(problem, g - step * np.abs(g))
+        problems.conjugate_slopes(problem, g + step * np.abs(g))
+        - problems.conjugate_slopes(problem, g - step * np.abs(g))
     ) / (2.0 * step * np.abs(g))
     if loss == "square" or np.max(np.abs(g)) < 0.99:
         assert_allclose(problems.conjugate_curvatures(problem, g), curvature, rtol=1e-4)
@@ -121,7 +122,7 @@ def test_conjugate_losses_obey_fenchel_and_young(seed: int, loss: str) -> None:
 
 def test_frozen_species_keep_their_mass_and_have_one_gibbs_measure_each() -> None:
     """a = +-1 frozen: each half has mass 1/2 and its own normalisation; the certificate still closes."""
-    problem = random_problem(3, "tanh", "square", 0.2, ("w",))
+    problem = random_problem(3, "softplus", "square", 0.2, ("w",))
     law = InitialLaw(GroupLaw("rademacher"), NORMAL, POINT, 1)
     grid = Grid((Axis(problem.moving[0], -5.0, 5.0, 64),), frozen_species(law, problem.frozen))
     table = tabulate(problem, grid)

@@ -33,9 +33,7 @@ def grid_of(problem: Problem, cells: int, species: Species | None = None) -> Gri
     if species is None:
         names = tuple(c.name for c in problem.frozen)
         species = Species(names, np.linspace(-1.0, 1.0, 2 * len(names)).reshape(2, -1), np.array([0.4, 0.6]))
-    axes = tuple(
-        Axis(c, 0.0 if c.kind == "radius" else -1.5, 2.0, cells + k) for k, c in enumerate(problem.moving)
-    )
+    axes = tuple(Axis(c, 0.0 if c.kind == "radius" else -1.5, 2.0, cells + k) for k, c in enumerate(problem.moving))
     return Grid(axes, species)
 
 
@@ -195,7 +193,9 @@ def test_gaussian_modes_sum_to_the_gaussian(dimension: int, width: float, rng: n
 def test_external_potential_is_weight_decay_of_what_moves() -> None:
     decay = {"a": 0.1, "w": 0.4, "b": 0.9}
     coordinates = network_coordinates((1, 3), ("w", "b"), True, decay, ONES)
-    problem = Problem(Network("tanh"), DataLaw(np.zeros((1, 2)), np.zeros(1), np.ones(1), (1, 3)), "square", 0.1, coordinates)
+    problem = Problem(
+        Network("tanh"), DataLaw(np.zeros((1, 2)), np.zeros(1), np.ones(1), (1, 3)), "square", 0.1, coordinates
+    )
     grid = grid_of(problem, 4, Species(("a",), np.array([[2.0]]), np.ones(1)))
     w0, w1, b = (axis.centers for axis in grid.axes)
     for i, j, k in product(range(4), range(5), range(6)):

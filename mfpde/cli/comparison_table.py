@@ -9,10 +9,13 @@ def table(result: dict[str, Any]) -> str:
     """Who is compared, then risk, predictions, errors of an ensemble, distances and moments."""
     lines = [_head("A", result["a"]), _head("B", result["b"])]
     if not result["same_study"]:
-        lines.append("the two come from different studies: the errors of an ensemble refer to its own limit")
+        own = ": the errors of an ensemble refer to its own limit" if result.get("ensemble") else ""
+        lines.append(f"they come from different studies{own}")
     times = result["times"]
-    span = "the stationary measures" if times[-1] is None else f"{len(times)} common times, the last {times[-1]:g}"
-    lines.append(span)
+    if times[-1] is None:
+        lines.append("compared at rest")
+    else:
+        lines.append(f"{len(times)} common time{'s' if len(times) > 1 else ''}, the last {times[-1]:g}")
     lines += _risk(result) + _functions(result) + _ensembles(result) + _distances(result) + _moments(result)
     return "\n".join(lines)
 
@@ -44,13 +47,13 @@ def _risk(result: dict[str, Any]) -> list[str]:
 
 def _functions(result: dict[str, Any]) -> list[str]:
     found = result.get("function", [])
-    return [""] * bool(found) + [f"|f_A - f_B| = {e['difference']:.6e}  at {_at(e)}" for e in found]
+    return [""] * bool(found) + [f"|f_A - f_B| = {e['difference']:.6e}  {_at(e)}" for e in found]
 
 
 def _ensembles(result: dict[str, Any]) -> list[str]:
     lines = []
     for e in result.get("ensemble", []):
-        lines += ["", f"{e['of'].upper()} against its limit at {_at(e)}"]
+        lines += ["", f"{e['of'].upper()} against its limit {_at(e)}"]
         lines.append(f"{'width':>8}{'E |f_N - f|^2':>24}{'of the copies':>24}{'E |theta - copy|^2':>24}")
         for w in e["widths"]:
             cells = (_pm(w.get(n), w.get(f"{n}_sem")) for n in ("function_error", "function_error_iid", "coupling_error"))
@@ -66,12 +69,12 @@ def _distances(result: dict[str, Any]) -> list[str]:
     if not found:
         return []
     names = list(found[0].get("w2_coordinates", {}))
-    joint = [f"W2 {found[0]['w2_is']}"] * ("w2" in found[0]) + ["W2 by POT"] * ("w2_exact" in found[0])
+    joint = [f"W2 {found[0]['w2_is']}"] if "w2" in found[0] else ["W2 by POT"]
     shown = names if len(names) > 1 else []
     lines = ["", f"{'':<14}{'t':>10}" + "".join(f"{title:>14}" for title in [*joint, *shown])]
     for e in found:
-        values = [e[key] for key in ("w2", "w2_exact") if key in e] + [e["w2_coordinates"][name] for name in shown]
-        lines.append(f"{_widths(e):<14}{_at(e)[4:]:>10}" + "".join(f"{value:>14.5e}" for value in values))
+        values = [e["w2"] if "w2" in e else e["w2_exact"], *(e["w2_coordinates"][name] for name in shown)]
+        lines.append(f"{_widths(e):<14}{_t(e):>10}" + "".join(f"{value:>14.5e}" for value in values))
     return lines
 
 
@@ -80,7 +83,7 @@ def _moments(result: dict[str, Any]) -> list[str]:
     if not found:
         return []
     time = found[-1]["time"]
-    lines = ["", f"{'moments':<14}{_at(found[-1])[4:]:>10}{'A':>24}{'B':>24}{'difference':>14}"]
+    lines = ["", f"{'moments':<14}{_t(found[-1]):>10}{'A':>24}{'B':>24}{'difference':>14}"]
     for e in (e for e in found if e["time"] == time):
         for name, m in e["moments"].items():
             for k in range(2):
@@ -96,7 +99,11 @@ def _widths(e: dict[str, Any]) -> str:
 
 
 def _at(e: dict[str, Any]) -> str:
-    return "t = rest" if e["time"] is None else f"t = {e['time']:g}"
+    return "at rest" if e["time"] is None else f"at t = {e['time']:g}"
+
+
+def _t(e: dict[str, Any]) -> str:
+    return "rest" if e["time"] is None else f"{e['time']:g}"
 
 
 def _pm(value: float | None, error: float | None) -> str:

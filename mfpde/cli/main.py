@@ -25,6 +25,7 @@ VERBS = {
     "sweep": ("mfpde.cli.sweep", "solve a family of studies"),
     "studies": ("mfpde.cli.studies", "list the built-in studies, or show one as TOML to start from"),
     "info": ("mfpde.cli.info", "say what an output holds and how it was made"),
+    "export": ("mfpde.cli.export", "write the variables of an output as csv"),
     "check": ("mfpde.cli.check", "vet an output and verify every checksum"),
     "verify": ("mfpde.cli.verify", "measure order, conservation and identities of this installation"),
 }

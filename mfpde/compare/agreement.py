@@ -12,7 +12,7 @@ from mfpde.problem import Coordinate, Problem
 Array = NDArray[np.float64]
 
 # cells whose share is below this move W2 by less than round-off of the distances
-NEGLIGIBLE = 1e-12
+NEGLIGIBLE = 1e-10
 
 
 def reduced_atoms(problem: Problem, parameters: tuple[str, ...], theta: Array) -> dict[str, Array]:
@@ -53,25 +53,25 @@ def _line_or_circle(coordinate: Coordinate, a: transport.Quantile, b: transport.
     return transport.wasserstein_line(a, b)
 
 
-def joint_distance(measure: GridMeasure, atoms: dict[str, Array], directions: int = 100) -> Array:
+def joint_distance(measure: GridMeasure, atoms: dict[str, Array], count: int = 64) -> Array:
     """W2^2 between limit and particles of every replica : [R]; exact in one dimension, sliced in more.
 
-    The sliced distance takes cells as atoms at their centres; its directions are the same for all widths.
+    The sliced distance takes cells as atoms at their centres; its ``count`` directions are the same for all widths.
     """
-    axes = measure.grid.axes
-    if len(axes) == 1:
-        return coordinate_distances(measure, atoms)[axes[0].name]
+    grid = measure.grid
+    if len(grid.axes) == 1:
+        return coordinate_distances(measure, atoms)[grid.names[0]]
     mass = measure.mass.sum(axis=0).reshape(-1)
     keep = mass > NEGLIGIBLE
-    cells = np.stack(
-        [
-            np.broadcast_to(measure.grid.along(k, a.centers), measure.mass.shape[1:]).reshape(-1)[keep]
-            for k, a in enumerate(axes)
-        ],
-        axis=1,
-    )
-    clouds = np.stack([atoms[a.name] for a in axes], axis=-1)
-    return np.array([transport.sliced(cells, cloud, mass[keep], None, count=directions).squared for cloud in clouds])
+    full = measure.mass.shape[1:]
+    cells = np.stack([np.broadcast_to(grid.along(k, a.centers), full).reshape(-1) for k, a in enumerate(grid.axes)])
+    clouds = np.stack([atoms[name] for name in grid.names])
+    total = np.zeros(clouds.shape[1])
+    for u in transport.directions(len(grid.axes), count):
+        limit = transport.quantile_of_atoms(u @ cells[:, keep], mass[keep])
+        projected = np.tensordot(u, clouds, axes=1)
+        total += [transport.wasserstein_line(limit, transport.quantile_of_atoms(x)) for x in projected]
+    return total / count
 
 
 def particle_moments(atoms: dict[str, Array], order: int = 4) -> dict[str, Array]:

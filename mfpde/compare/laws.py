@@ -60,42 +60,73 @@ def quantile(measure: Measure, name: str, circle: bool = False) -> transport.Qua
 
 
 def joint_distances(a: Law, b: Law, names: Sequence[str], count: int = DIRECTIONS) -> Array:
-    """Sliced W2^2 over the coordinates ``names`` (two or more): [replicas], the same directions for all of them.
-
-    Cells are atoms at their centres. The directions are those of ``transport.directions``.
-    """
+    """Sliced W2^2 over the coordinates ``names`` (two or more): [replicas], the same directions for all of them."""
     one, many = paired(a, b)
-    x, mass = cloud(one, names)
-    others = [cloud(other, names) for other in many]
-    if len(others) == 1:
-        return np.array([transport.sliced(x, others[0][0], mass, others[0][1], count=count).squared])
-    equal = all(np.ptp(weights) == 0.0 and len(weights) == len(others[0][1]) for _, weights in others)
-    if not equal:
-        return np.array([transport.sliced(x, y, mass, weights, count=count).squared for y, weights in others])
-    return _sliced_to_replicas(x, mass, np.stack([y for y, _ in others]), transport.directions(len(names), count))
-
-
-def _sliced_to_replicas(x: Array, mass: Array, clouds: Array, vectors: Array) -> Array:
-    """Mean over ``vectors`` [V, D] of W2^2 between atoms x [m, D] and each of R clouds [R, N, D] of equal weights.
-
-    W2^2 = int Q_x^2 + mean y^2 - 2 sum_j y_(j) int_{(j-1)/N}^{j/N} Q_x: x is sorted once per direction for all
-    replicas, and the integral of its quantile function is piecewise linear. Both are centred at the mean of x first.
-    """
-    mass = mass / mass.sum()
-    centre = mass @ x
-    x, clouds = x - centre, clouds - centre
-    levels = np.arange(clouds.shape[1] + 1) / clouds.shape[1]
-    total = np.zeros(len(clouds))
+    vectors = transport.directions(len(names), count)
+    clouds = _equal_clouds(many, names)
+    total = np.zeros(len(many))
     for u in vectors:
-        z = x @ u
-        order = np.argsort(z, kind="stable")
-        z, m = z[order], mass[order]
-        level = np.concatenate([[0.0], np.cumsum(m)])
-        integral = np.concatenate([[0.0], np.cumsum(m * z)])
-        means = np.diff(np.interp(levels, level / level[-1], integral))
-        y = np.sort(clouds @ u, axis=-1)
-        total += m @ z**2 + np.mean(y**2, axis=-1) - 2.0 * (y @ means)
-    return np.asarray(np.maximum(total / len(vectors), 0.0))
+        q = projection(one, names, u)
+        if clouds is None:
+            total += [transport.wasserstein_line(q, projection(other, names, u)) for other in many]
+        else:
+            total += _to_replicas(q, clouds @ u)
+    return np.asarray(total / count)
+
+
+def projection(measure: Measure, names: Sequence[str], u: Array) -> transport.Quantile:
+    """Quantile function of sum_k u_k theta_k for the coordinates ``names`` [D] and a vector u [D].
+
+    A cell projects on a uniform interval of the variance that the projection of a uniform box has, sum_k u_k^2 h_k^2/12:
+    cells taken as atoms at their centres would put W2 off by h/sqrt(12). The density is then piecewise constant between
+    the 2m ends of the intervals.
+    """
+    points, mass = cloud(measure, names)
+    z = points @ u
+    half = 0.5 * float(np.linalg.norm(u * _widths(measure, names)))
+    if half == 0.0:
+        return transport.quantile_of_atoms(z, mass)
+    ends = np.concatenate([z - half, z + half])
+    order = np.argsort(ends, kind="stable")
+    ends = ends[order]
+    # cumulative sums of +-mass: what is left of a cancelled density is round-off, not negative mass
+    density = np.maximum(np.cumsum(np.concatenate([mass, -mass])[order])[:-1], 0.0)
+    return transport.quantile_of_cells(ends, density * np.diff(ends))
+
+
+def _widths(measure: Measure, names: Sequence[str]) -> Array:
+    if not isinstance(measure, GridMeasure):
+        return np.zeros(len(names))
+    width = {axis.name: axis.width for axis in measure.grid.axes}
+    return np.array([width.get(name, 0.0) for name in names])
+
+
+def _equal_clouds(many: Law, names: Sequence[str]) -> Array | None:
+    """[R, N, D] where ``many`` are several replicas of as many equal atoms each."""
+    if len(many) == 1 or any(isinstance(measure, GridMeasure) for measure in many):
+        return None
+    if len({len(measure.weights) for measure in many}) > 1 or any(np.ptp(measure.weights) > 0.0 for measure in many):
+        return None
+    return np.stack([cloud(measure, names)[0] for measure in many])
+
+
+def _to_replicas(q: transport.Quantile, values: Array) -> Array:
+    """W2^2 between one law and R sets of equal atoms, values [R, N] in any order: [R].
+
+    W2^2 = int Q^2 + mean y^2 - 2 sum_j y_(j) int_{(j-1)/N}^{j/N} Q, the integrals of Q once for all replicas; centred at
+    the mean of Q, because the three terms cancel.
+    """
+    share, left, rise = np.diff(q.level), q.left, q.right - q.left
+    mean = float(np.sum(share * (left + 0.5 * rise)))
+    left, y = left - mean, np.sort(values - mean, axis=-1)
+    square = float(np.sum(share * (left**2 + left * rise + rise**2 / 3.0)))
+    integral = np.concatenate([[0.0], np.cumsum(share * (left + 0.5 * rise))])
+    levels = np.arange(1, y.shape[1]) / y.shape[1]
+    piece = np.searchsorted(q.level, levels, side="right") - 1
+    inside = levels - q.level[piece]
+    at = integral[piece] + inside * (left[piece] + 0.5 * rise[piece] * (inside / share[piece]))
+    means = np.diff(np.concatenate([[0.0], at, integral[-1:]]))
+    return np.asarray(np.maximum(square + np.mean(y**2, axis=-1) - 2.0 * (y @ means), 0.0))
 
 
 def exact_distances(a: Law, b: Law, names: Sequence[str]) -> Array:

@@ -6,28 +6,41 @@ with figures.style():
 figures.save(figure, "energy.pdf")
 """
 
-from mfpde.figures.curves import energy, moments, risk
-from mfpde.figures.densities import colour_bar, density, density_map, marginals, snapshots
-from mfpde.figures.functions import learned_function
-from mfpde.figures.rates import order, rate
-from mfpde.figures.style import DOUBLE, SINGLE, render, save, sheet, style
+from mfpde.figures.curves import energy, extrapolation, moments, risk
+from mfpde.figures.densities import atom_map, colour_bar, density, density_map, marginals
+from mfpde.figures.functions import class_histogram, learned_function, parity
+from mfpde.figures.panels import Row, atom_rows, grid_rows, pick, pick_by_change, snapshot_rows, snapshots
+from mfpde.figures.rates import collapse, order, rate
+from mfpde.figures.style import DOUBLE, SINGLE, render, save, settle, sheet, style
 
 __all__ = [
     "DOUBLE",
     "SINGLE",
+    "Row",
+    "atom_map",
+    "atom_rows",
+    "class_histogram",
+    "collapse",
     "colour_bar",
     "density",
     "density_map",
     "energy",
+    "extrapolation",
+    "grid_rows",
     "learned_function",
     "marginals",
     "moments",
     "order",
+    "parity",
+    "pick",
+    "pick_by_change",
     "rate",
     "render",
     "risk",
     "save",
+    "settle",
     "sheet",
+    "snapshot_rows",
     "snapshots",
     "style",
 ]

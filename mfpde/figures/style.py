@@ -85,8 +85,14 @@ def render(figure: Figure, kind: str = "png") -> bytes:
         raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(_METADATA)}")
     buffer = io.BytesIO()
     with style():
-        settle(figure)
-        figure.savefig(buffer, format=kind, metadata=_METADATA[kind])
+        grown = settle(figure)
+        engine = figure.get_layout_engine()
+        if kind == "png" and not grown:
+            figure.set_layout_engine("none")  # it has just been laid out, and that is half the work
+        try:
+            figure.savefig(buffer, format=kind, metadata=_METADATA[kind])
+        finally:
+            figure.set_layout_engine(engine)
     return buffer.getvalue()
 
 
@@ -141,17 +147,23 @@ def place_legend(ax: Axes, **options: Any) -> None:
     ax.legend(**{"loc": "best", **options})
 
 
-def settle(figure: Figure) -> None:
-    """Grow the y axes upwards until no legend covers a line or a dot; ``render`` does so by itself."""
-    waiting = [ax for ax in figure.axes if ax.get_legend() is not None]
-    for _ in range(15):
-        figure.draw_without_rendering()
-        waiting = [ax for ax in waiting if _is_covered(ax)]
-        if not waiting:
-            return
-        for ax in waiting:
+def settle(figure: Figure) -> bool:
+    """Lay the figure out and grow y axes upwards until no legend covers a line or a dot; whether one grew.
+
+    ``render`` does so by itself.
+    """
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    grown = False
+    for ax in figure.axes:
+        for _ in range(15):
+            if not _is_covered(ax):
+                break
             above = ax.transAxes.transform((0.0, 1.08))
             ax.set_ylim(top=float(ax.transData.inverted().transform(above)[1]))
+            grown = True
+    return grown
 
 
 def _is_covered(ax: Axes) -> bool:
@@ -181,11 +193,11 @@ def axis_label(name: str, kind: str = "line") -> str:
     """The parameter name a, b, w, w0, w1 … as mathematics: w0 becomes w with the index 0, a radius shows what it is."""
     symbol = f"{name[0]}_{{{name[1:]}}}" if len(name) > 1 and name[1:].isdigit() else name
     if kind == "radius":
-        return "$|w|$" if name == "w" else f"${symbol}=|w_\perp|$"
+        return "$|w|$" if name == "w" else f"${symbol}=|w_\\perp|$"
     return f"${symbol}$"
 
 
 def circle_axis(ax: Axes) -> None:
     """Ticks of an angle at multiples of a quarter turn."""
     ax.xaxis.set_major_locator(FixedLocator([-np.pi, -np.pi / 2, 0.0, np.pi / 2, np.pi]))
-    ax.xaxis.set_major_formatter(FixedFormatter(["$-\pi$", "", "0", "", "$\pi$"]))
+    ax.xaxis.set_major_formatter(FixedFormatter(["$-\\pi$", "", "0", "", "$\\pi$"]))

@@ -47,7 +47,8 @@ def compare_outputs(a: Output, b: Output, metrics: Collection[str]) -> dict[str,
         result["free_energy"] = _energies(a, b, steps[-1])
     if "function" in metrics:
         result["function"] = _functions(a, b, chosen)
-        result["ensemble"] = [_ensemble(o, a, b, step) for o in (a, b) if o.kind == "particles" for step in chosen]
+        shown = chosen[-1:] if a.kind == b.kind else chosen
+        result["ensemble"] = [_ensemble(o, a, b, step) for o in (a, b) if o.kind == "particles" for step in shown]
     if set(metrics) & {"moments", "w2", "ot"}:
         result["laws"] = [_laws(a, b, step, pair, names, metrics) for step in chosen for pair in widths]
     result["largest"] = max(_deviations(result), default=0.0)

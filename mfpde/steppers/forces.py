@@ -26,9 +26,9 @@ from mfpde.problem import Network, Pairwise, Population, Problem
 Array = NDArray[np.float64]
 Loss = Literal["square", "logistic"]
 
-# The Hermite expansion of a target stops where its tail is 1e-8 of its norm, at the latest at this degree, and is used if
-# the tail is below 1e-4 there: the force then errs by that times the neuron's own coefficients of such a degree, which is
-# orders below what any sampling of the data gives.
+# The Hermite expansion of a target stops where its tail is 1e-8 of its norm, at the latest at this degree, and is used
+# if the tail is below 1e-4 there: the force then errs by that times the neuron's own coefficients of such a degree,
+# which is orders below what any sampling of the data gives.
 TARGET_DEGREE = 200
 TARGET_CUT = 1e-8
 TARGET_TAIL = 1e-4
@@ -38,8 +38,8 @@ TARGET_TAIL = 1e-4
 class NodeLaw:
     """Weighted nodes in the full dimension: x [n, d], target [n], weights [n], sum 1.
 
-    ``target`` is y for the square loss and the probability of the label +1 for the logistic one, so that a law of labels
-    given x needs a node only once; ``offset`` is the part of the risk that no network can change.
+    ``target`` is y for the square loss and the probability of the label +1 for the logistic one, so that a law of
+    labels given x needs a node only once; ``offset`` is the part of the risk that no network can change.
     """
 
     x: Array
@@ -85,8 +85,8 @@ class Force(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """The limit network at one time: ``values`` [n] at the nodes of the force, or, for pair kernels, its squared norm and
-    the map theta [R, p, N] -> E f_N f [R]."""
+    """The limit network at one time: ``values`` [n] at the nodes of the force, or, for pair kernels, its squared norm
+    and the map theta [R, p, N] -> E f_N f [R]."""
 
     values: Array | None = None
     square: float = 0.0

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mfpde import problem as problems
 from mfpde.core import fluxes
+from mfpde.errors import NumericalError
 from mfpde.measures import SMALLEST_MASS, Grid
 from mfpde.tabulate import Tabulated
 
@@ -28,8 +29,10 @@ ORDER = 2
 # potentials are cut this many temperatures above their minimum: masses there are below any trace, but not zero
 POTENTIAL_CAP = 450.0
 MEMORY = 5
+MAX_STAGES = 2_000_000
 # stage length times the largest exit rate stays below this, so that signs survive round-off
 STAGE_MARGIN = 0.95
+ROUND_OFF = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,11 @@ class Propagator:
             fluxes.exponential_rates(capped, self.temperature, axis, shift, forward, backward, periodic, up, down)
         stiffness = fluxes.largest_exit_rate(*self._rates)
         stages = max(2, int(np.ceil(stiffness * dt / STAGE_MARGIN)) + 1)
+        if stages > MAX_STAGES:
+            raise NumericalError(
+                f"a step of {dt:.3g} would take {stages} sweeps: some cell empties at the rate {stiffness:.3g}",
+                "use wider cells, a tighter box, or a smaller step",
+            )
         fluxes.propagate(mass.reshape(shape), dt, stages, *self._rates, self._work, self._out)
         return np.maximum(self._out, SMALLEST_MASS).reshape(mass.shape), stages
 
@@ -117,7 +125,10 @@ def step(
         open_balance = problem.data.weights * (secant - problems.loss_secants(problem, f0, f1)) * (f1 - f0)
         defect = abs(float(np.sum(open_balance)))
         drift = float(np.max(np.abs(image - guess)))
-        if iteration > 1 and defect <= tolerance * scale and drift <= 1e-9 * max(1.0, float(np.max(np.abs(z)))):
+        size = max(1.0, float(np.max(np.abs(z))))
+        # iterates equal to round-off leave a defect of their own round-off, which no further iteration lowers
+        settled = drift <= ROUND_OFF * size
+        if iteration > 1 and (settled or (defect <= tolerance * scale and drift <= 1e-9 * size)):
             error = 0.25 * float(np.sum(np.abs(new - first)))
             return Step(new, image, f1, defect, error, iteration, sweeps, True)
         z_history.append(guess)

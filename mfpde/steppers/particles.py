@@ -2,8 +2,8 @@
 
     d theta_i = -rate grad Psi dt + sqrt(2 tau rate) dB_i,      per moving row of theta[R, p, N]
 
-Euler-Maruyama with step dt is noisy gradient descent with learning rate dt.  Rows of a network are (a, w_0 .. w_{d-1}, b),
-those of an explicit problem its D positions.  Noise is a function of (seed, replica, step, row, particle).
+Euler-Maruyama with step dt is noisy gradient descent with learning rate dt.  Rows of a network are a, w_0 .. w_{d-1},
+b, those of an explicit problem its D positions.  Noise is a function of (seed, replica, step, row, particle).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def row_groups(problem: Problem) -> list[tuple[str, str, slice]]:
 
 
 def row_count(problem: Problem) -> int:
-    """p of theta[R, p, N]: d + 2 for a network (the row of b is there without a bias too), D for an explicit problem."""
+    """p of theta[R, p, N]: d + 2 for a network (with the row of b even without a bias), D for an explicit problem."""
     d = full_dimension(problem)
     return d if isinstance(problem.model, Pairwise) else d + 2
 
@@ -128,8 +128,8 @@ def integrate(
 ) -> None:
     """Advance every system (theta [R, p, N], its gradient) by ``steps`` steps in place, all with the same noise.
 
-    ``brownian(k, out [R, m, N])`` gives the standard normals of step k; a gradient is asked for at time index k (start of
-    step k) and, by Heun's scheme, k + 1.
+    ``brownian(k, out [R, m, N])`` gives the standard normals of step k; a gradient is asked for at time index k (start
+    of step k) and, by Heun's scheme, k + 1.
     """
     shape = systems[0][0].shape
     increments = np.zeros((shape[0], len(move.rows), shape[2]))

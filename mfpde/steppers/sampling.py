@@ -32,7 +32,7 @@ class IntegrationError:
 
 
 def sobol_law(problem: Problem, count: int, seed: int) -> NodeLaw:
-    """Scrambled Sobol nodes of the Gaussian law, mapped by the normal quantile; ``count`` is rounded up to a power of 2."""
+    """Scrambled Sobol nodes, mapped to the Gaussian law by its quantile; ``count`` is rounded up to a power of 2."""
     population = problem.data.population
     assert population is not None
     power = max(0, int(np.ceil(np.log2(count))))

@@ -192,7 +192,9 @@ def _curves(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
             legend.remove()
     if row.density is not None and row.kinds[0] != "circle":
         drawn = row.density[list(chosen)]
-        axes[0].set_xlim(*window(row.centers[0], drawn if row.stationary is None else np.vstack([drawn, row.stationary])))
+        axes[0].set_xlim(
+            *window(row.centers[0], drawn if row.stationary is None else np.vstack([drawn, row.stationary]))
+        )
 
 
 def _atom_histogram(ax: Axes, atoms: np.ndarray, weights: np.ndarray, dots: np.ndarray | None, row: Row) -> None:

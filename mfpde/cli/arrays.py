@@ -1,0 +1,389 @@
+"""What the figures need of a run, read from its files alone: the arrays of limit.h5 and particles.h5, reduced.
+
+Nothing here knows a Study: the variables, their attributes and the study text inside the files suffice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.errors import DataFileError, FileSystemError, MfpdeError
+from mfpde.io import store
+
+if TYPE_CHECKING:
+    from mfpde.compare.rates import Rate
+
+Array = NDArray[np.float64]
+
+LIMIT_FILE, PARTICLE_FILE = "limit.h5", "particles.h5"
+ERRORS = ("function_error", "function_error_iid", "coupling_error")
+SERIES = ("risk", *ERRORS)
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """A drawn coordinate: name as in the files, kind "line", "radius" or "circle", the particle columns behind it."""
+
+    name: str
+    kind: str
+    columns: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The limit on a grid: times [K], centers, density [K, species, n_1, ..., n_D] (no times: stationary alone).
+
+    species: parameter -> [species] values of frozen parameters, with their probabilities.
+    """
+
+    times: Array
+    centers: tuple[Array, ...]
+    density: Array
+    stationary: Array | None
+    species: Mapping[str, Array]
+    probabilities: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Atoms:
+    """The limit at temperature 0: times [K], theta [K, m, D] in the drawn coordinates, weights [m]."""
+
+    times: Array
+    theta: Array
+    weights: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """The data: x [n, blocks], target [n], weight [n]; predictions f [K, n] at times [K], f_rest [n] at rest."""
+
+    x: Array
+    target: Array
+    weight: Array
+    times: Array
+    f: Array
+    f_rest: Array | None
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """One width: times [K], values [K, R, N, D] in the drawn coordinates, species [R, N], series name -> [K, R]."""
+
+    width: int
+    times: Array
+    values: Array
+    species: NDArray[np.int64]
+    series: Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """All that one run left; what it lacks is None or empty. ``law`` of the data as in the study, or "pairwise"."""
+
+    title: str
+    coordinates: tuple[Coordinate, ...]
+    grid: Grid | None = None
+    atoms: Atoms | None = None
+    nodes: Nodes | None = None
+    history: Mapping[str, Array] = field(default_factory=dict)
+    free_energy: float | None = None
+    convex: bool = True
+    law: str = ""
+    logistic: bool = False
+    ensembles: tuple[Ensemble, ...] = ()
+
+    @cached_property
+    def rates(self) -> dict[str, Rate]:
+        """The power law in N of every error at the last time; one without (a single width, zeros) is left out."""
+        from mfpde.compare.rates import fit_rate
+
+        found = {}
+        for name in ERRORS:
+            known = [one for one in self.ensembles if name in one.series]
+            with contextlib.suppress(MfpdeError):
+                found[name] = fit_rate([one.width for one in known], [one.series[name][-1] for one in known])
+        return found
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one run; ``unfinished`` says up to which time a file goes that is not complete."""
+
+    limit: Path | None
+    particles: Path | None
+    unfinished: Mapping[Path, float] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        """Where the files lie."""
+        path = self.limit or self.particles
+        assert path is not None
+        return path.parent
+
+
+def find(path: Path) -> Source:
+    """The run behind a directory or behind one of its two files; a file brings the other half of its run along.
+
+    Raises FileSystemError if there is nothing, DataFileError if a file is no output of this package.
+    """
+    if path.is_dir():
+        present = [path / name for name in (LIMIT_FILE, PARTICLE_FILE) if (path / name).exists()]
+        if not present:
+            raise FileSystemError(
+                f"{path} holds neither {LIMIT_FILE} nor {PARTICLE_FILE}", "name an output directory of mfpde solve"
+            )
+    elif path.exists():
+        present = [path, *_companion(path)]
+    else:
+        raise FileSystemError(f"there is no {path}", "name an output of mfpde solve: a directory or an .h5 file")
+    outlines = {file: store.outline(file) for file in present}
+    particles = [file for file in present if outlines[file]["attributes"].get("kind") == "particles"]
+    limits = [file for file in present if file not in particles]
+    unfinished = {
+        file: max((group["time"]["last"] for group in outline["groups"].values() if "time" in group), default=0.0)
+        for file, outline in outlines.items()
+        if not outline["attributes"].get("finished")
+    }
+    return Source(limits[0] if limits else None, particles[0] if particles else None, unfinished)
+
+
+def _companion(path: Path) -> list[Path]:
+    """limit.h5 beside particles.h5 or the other way round, if it comes from the same study."""
+    other = {LIMIT_FILE: PARTICLE_FILE, PARTICLE_FILE: LIMIT_FILE}.get(path.name)
+    if other is None or not path.with_name(other).exists():
+        return []
+    digests = [store.outline(file)["attributes"].get("config_sha256") for file in (path, path.with_name(other))]
+    return [path.with_name(other)] if digests[0] == digests[1] else []
+
+
+def read(source: Source) -> Output:
+    """The arrays of a run. Raises DataFileError, naming file and variable, if something essential is missing."""
+    names = _parameters(source)
+    if source.limit is None:
+        return _particles_only(source, names)
+    contents = store.read(source.limit, ["/limit", "/history", "/stationary"])
+    study = _study(contents.attributes)
+    where = "/limit" if "/limit" in contents.groups else "/stationary"
+    group = contents.groups.get(where)
+    if group is None:
+        raise DataFileError(f"{source.limit} holds neither /limit nor /stationary")
+    rest = contents.groups.get("/stationary")
+    grid, atoms = None, None
+    if "theta" in group.variables:
+        coordinates = _with_columns(_atom_coordinates(group, names), names)
+        atoms = _atoms(group, coordinates)
+    else:
+        coordinates = _with_columns(_grid_coordinates(source.limit, group), names)
+        grid = _grid(source.limit, contents, where, coordinates)
+    history = contents.groups.get("/history", store.Group())
+    return Output(
+        title=str(contents.attributes.get("title", "")),
+        coordinates=coordinates,
+        grid=grid,
+        atoms=atoms,
+        nodes=_nodes(group, rest),
+        history={name: variable.data for name, variable in history.variables.items()},
+        free_energy=None if rest is None else float(rest.attributes["free_energy"]),
+        convex=bool(group.attributes.get("convex", "pairwise" not in study)),
+        law=_law(study),
+        logistic=study.get("training", {}).get("loss") == "logistic",
+        ensembles=_ensembles(source, names, coordinates, {} if grid is None else grid.species),
+    )
+
+
+def _study(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return tomllib.loads(str(attributes.get("config", "")))
+
+
+def _law(study: Mapping[str, Any]) -> str:
+    return "pairwise" if "pairwise" in study else str(study.get("data", {}).get("law", ""))
+
+
+def _need(path: Path, group: store.Group, where: str, name: str) -> Array:
+    if name not in group.variables:
+        raise DataFileError(f"{path} holds no {where}/{name}")
+    return np.asarray(group.variables[name].data)
+
+
+# ---- the limit ---------------------------------------------------------------------------------------------------
+
+
+def _grid_coordinates(path: Path, group: store.Group) -> tuple[Coordinate, ...]:
+    if "density" not in group.variables:
+        raise DataFileError(f"{path} holds no density")
+    axes = [dim for dim in group.variables["density"].dims if dim not in ("time", "species")]
+    return tuple(Coordinate(name, str(group.variables[name].attrs.get("kind", "line"))) for name in axes)
+
+
+def _grid(path: Path, contents: store.Contents, where: str, coordinates: tuple[Coordinate, ...]) -> Grid:
+    group = contents.groups[where]
+    centers = tuple(_need(path, group, where, c.name) for c in coordinates)
+    rest = contents.groups.get("/stationary")
+    stationary = None
+    if rest is not None and "density" in rest.variables:
+        stationary = _with_species(rest.variables["density"])
+        if stationary.shape[1:] != tuple(len(x) for x in centers):
+            stationary = None  # on a grid of its own
+    density = _with_species(group.variables["density"])
+    species = {
+        name.removeprefix("species_"): variable.data
+        for name, variable in group.variables.items()
+        if name.startswith("species_") and name != "species_probability"
+    }
+    count = density.shape[-len(centers) - 1]
+    has = "species_probability" in group.variables
+    probabilities = group.variables["species_probability"].data if has else np.ones(count)
+    if where == "/stationary":
+        return Grid(np.zeros(0), centers, density[None], density, species, probabilities)
+    return Grid(_need(path, group, where, "time"), centers, density, stationary, species, probabilities)
+
+
+def _with_species(variable: store.Variable) -> Array:
+    """The density with a species axis, of length one if the file has none."""
+    if "species" in variable.dims:
+        return np.asarray(variable.data)
+    return np.expand_dims(variable.data, 1 if variable.dims[0] == "time" else 0)
+
+
+def _atom_coordinates(group: store.Group, names: tuple[str, ...]) -> tuple[Coordinate, ...]:
+    """Coordinates in which atoms differ or move; the last w is a radius where the particles have more columns."""
+    theta = group.variables["theta"].data
+    own = [str(name) for name in group.variables["parameter"].data]
+    weights = [name for name in own if name.startswith("w")]
+    reduced = len([name for name in names if name.startswith("w")]) > len(weights)
+    spread = np.ptp(theta, axis=(0, 1))
+    return tuple(
+        Coordinate(name, "radius" if reduced and name == weights[-1] else "line")
+        for k, name in enumerate(own)
+        if spread[k] > 0.0
+    )
+
+
+def _atoms(group: store.Group, coordinates: tuple[Coordinate, ...]) -> Atoms:
+    own = [str(name) for name in group.variables["parameter"].data]
+    columns = [own.index(c.name) for c in coordinates]
+    v = group.variables
+    return Atoms(v["time"].data, v["theta"].data[..., columns], v["atom_weight"].data)
+
+
+def _nodes(group: store.Group, rest: store.Group | None) -> Nodes | None:
+    v = group.variables
+    if not {"x", "f", "target", "weight"} <= v.keys():
+        return None
+    f, times = v["f"].data, v["time"].data if "time" in v else np.zeros(0)
+    f_rest = rest.variables["f"].data if rest is not None and "f" in rest.variables else None
+    return Nodes(v["x"].data, v["target"].data, v["weight"].data, times, f[: len(times)], f_rest)
+
+
+# ---- the particles -----------------------------------------------------------------------------------------------
+
+
+def _parameters(source: Source) -> tuple[str, ...]:
+    """Names of the columns of a particle; () without particles."""
+    groups = _widths(source)
+    if not groups:
+        return ()
+    assert source.particles is not None
+    return tuple(str(name) for name in _width(source.particles, groups[0]).variables["parameter"].data)
+
+
+def _widths(source: Source) -> list[str]:
+    if source.particles is None:
+        return []
+    return sorted(name for name in store.outline(source.particles)["groups"] if name.startswith("/ensemble/"))
+
+
+def _width(path: Path, name: str) -> store.Group:
+    return store.read(path, [name]).groups[name]
+
+
+def _with_columns(coordinates: tuple[Coordinate, ...], names: tuple[str, ...]) -> tuple[Coordinate, ...]:
+    """The particle columns behind each coordinate: a radius takes all columns of w that no other one takes."""
+    single = {c.name for c in coordinates if c.kind != "radius"}
+    rest = tuple(k for k, name in enumerate(names) if name.startswith("w") and name not in single)
+    return tuple(
+        Coordinate(c.name, c.kind, rest if c.kind == "radius" else tuple(k for k, n in enumerate(names) if n == c.name))
+        for c in coordinates
+    )
+
+
+def _ensembles(
+    source: Source, names: tuple[str, ...], coordinates: tuple[Coordinate, ...], species: Mapping[str, Array]
+) -> tuple[Ensemble, ...]:
+    """Every width in turn, reduced at once: full-dimensional particles of all widths need not fit into memory."""
+    found = []
+    for name in _widths(source):
+        assert source.particles is not None
+        group = _width(source.particles, name)
+        theta = _need(source.particles, group, name, "theta")
+        found.append(
+            Ensemble(
+                int(group.attributes["width"]),
+                _need(source.particles, group, name, "time"),
+                np.stack([_reduced(theta, c) for c in coordinates], axis=-1),
+                _nearest_species(theta[0], names, species),
+                {key: group.variables[key].data for key in SERIES if key in group.variables},
+            )
+        )
+    return tuple(sorted(found, key=lambda one: one.width))
+
+
+def _reduced(theta: Array, coordinate: Coordinate) -> Array:
+    columns = theta[..., list(coordinate.columns)]
+    if coordinate.kind == "radius":
+        return np.sqrt(np.sum(columns**2, axis=-1))
+    if coordinate.kind == "circle":
+        return np.mod(columns[..., 0] + np.pi, 2.0 * np.pi) - np.pi
+    return columns[..., 0]
+
+
+def _nearest_species(theta: Array, names: tuple[str, ...], species: Mapping[str, Array]) -> NDArray[np.int64]:
+    """Index of the species whose frozen values lie nearest to those of theta [R, N, p] : [R, N]."""
+    known = [name for name in species if name in names]
+    if not known:
+        return np.zeros(theta.shape[:-1], dtype=np.int64)
+    distance = sum((theta[..., names.index(name), None] - species[name]) ** 2 for name in known)
+    return np.argmin(np.asarray(distance), axis=-1)
+
+
+def _particles_only(source: Source, names: tuple[str, ...]) -> Output:
+    """Particles without a limit: what moves, the input weights reduced as the law allows, at most three coordinates."""
+    assert source.particles is not None
+    groups = _widths(source)
+    if not groups:
+        raise DataFileError(f"{source.particles} holds no /ensemble")
+    study = _study(store.outline(source.particles)["attributes"])
+    first = _width(source.particles, groups[0])
+    theta = _need(source.particles, first, groups[0], "theta")
+    moving = [name for k, name in enumerate(names) if len(theta) == 1 or np.any(theta[-1, ..., k] != theta[0, ..., k])]
+    coordinates = _with_columns(_free_coordinates(moving, study), names)
+    return Output(
+        title=str(study.get("title", "")),
+        coordinates=coordinates,
+        law=_law(study),
+        logistic=study.get("training", {}).get("loss") == "logistic",
+        ensembles=_ensembles(source, names, coordinates, {}),
+    )
+
+
+def _free_coordinates(moving: list[str], study: Mapping[str, Any]) -> tuple[Coordinate, ...]:
+    weights = [name for name in moving if name.startswith("w")]
+    circle = study.get("pairwise", {}).get("interaction", {}).get("name") == "cosine"
+    if circle or len(moving) <= 3:
+        return tuple(Coordinate(name, "circle" if circle else "line") for name in moving)
+    if study.get("data", {}).get("law") == "gaussian" and len(weights) > 2:
+        reduced = [Coordinate("w0", "line"), Coordinate("w1", "radius")]
+    else:
+        reduced = [Coordinate("w", "radius")] if weights else []
+    before = [Coordinate("a", "line")] if "a" in moving else []
+    after = [Coordinate("b", "line")] if "b" in moving else []
+    return tuple((*before, *reduced, *after)[:3])

@@ -1,0 +1,293 @@
+"""``mfpde sweep STUDY --grid KEY=V1,V2``: every combination of values, each solved in a directory of its own."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import itertools
+import json
+import logging
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mfpde.cli import common
+from mfpde.cli.solve import DEFAULT_STUDY, PARTS, SUMMARY_FILE
+from mfpde.errors import ConfigError, FileSystemError, MfpdeError
+from mfpde.io import config as configs
+
+log = logging.getLogger("mfpde")
+
+INDEX_FILE = "sweep.json"
+MOST_RUNS = 10_000
+LONGEST_NAME = 150
+
+
+@dataclass
+class Run:
+    """One combination of values, its directory, and once it has ended what came of it."""
+
+    values: dict[str, str]
+    directory: Path
+    sha256: str
+    state: str = "waiting"
+    exit_code: int | None = None
+    error: str | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare STUDY, --grid and what solve takes."""
+    parser.add_argument(
+        "study", nargs="?", default=DEFAULT_STUDY, metavar="STUDY",
+        help=f"a TOML file, - for standard input, or a built-in name (default: {DEFAULT_STUDY})",
+    )
+    parser.add_argument(
+        "--grid", action="append", required=True, metavar="KEY=V1,V2,...",
+        help="values of a key of the study; repeatable: the runs are all combinations",
+    )
+    parser.add_argument("--jobs", type=common._count(1), default=1, metavar="N", help="runs at a time (default: 1)")
+    parser.add_argument("-o", "--output", metavar="DIR", help="where to write (default: STUDY-sweep)")
+    parser.add_argument("--only", choices=PARTS, help="run this part alone")
+    parser.add_argument("--no-figures", action="store_true", help="draw nothing")
+    common.add_run_flags(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Validate every study, run all, write the index; exit code 1 if any run failed."""
+    given = sys.stdin.buffer.read(configs.MAX_BYTES + 1) if args.study == "-" else b""
+    name = "stdin" if args.study == "-" else Path(args.study).stem
+    directory = Path(args.output or f"{name}-sweep")
+    combinations = list(_combinations(args.grid))
+    names = directory_names(combinations)
+    runs = [_validated(args, values, directory / n, given) for n, values in zip(names, combinations, strict=True)]
+    if args.dry_run:
+        return _show(args, _index(args, runs))
+    _refuse_overwriting(args, directory)
+    from mfpde.io.atomic import lock
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
+    with lock(directory):
+        _run_all(args, runs, directory, given)
+    index = _index(args, runs)
+    _show(args, index)
+    return 0 if index["ok"] else 1
+
+
+def _run_all(args: argparse.Namespace, runs: list[Run], directory: Path, given: bytes) -> None:
+    """Run what is not finished; the index on disk follows every run that ends, and an interruption."""
+    from mfpde.cli.jobs import run_commands
+
+    for one in runs:
+        if args.resume and _is_finished(one):
+            one.state, one.exit_code = "kept", 0
+            one.summary = json.loads((one.directory / SUMMARY_FILE).read_text(encoding="utf-8"))
+    waiting = [one for one in runs if one.state == "waiting"]
+    log.info("%d of %d runs to do, %d at a time", len(waiting), len(runs), args.jobs)
+    _write_index(args, directory, runs)
+    with contextlib.closing(run_commands([_command(args, one) for one in waiting], args.jobs, given)) as ended:
+        for k, code, out, err in ended:
+            _record(waiting[k], code, out, err)
+            log.info("%s: %s", waiting[k].directory.name, waiting[k].error or "done")
+            _write_index(args, directory, runs)
+
+
+def _record(one: Run, code: int, out: str, err: str) -> None:
+    one.exit_code = code
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        answer = {"ok": False, "error": err.strip().rsplit("\n", 1)[-1][:300] or None}
+    if code == 0 and answer["ok"]:
+        one.state, one.summary = "done", answer
+    else:
+        one.state = "failed"
+        one.error = answer.get("error") or (f"killed by signal {-code}" if code < 0 else f"exit code {code}")
+
+
+# ---- what to run -----------------------------------------------------------------------------------------------
+
+
+def _combinations(grids: Sequence[str]) -> Iterator[dict[str, str]]:
+    values: dict[str, list[str]] = {}
+    for text in grids:
+        key, equals, rest = text.partition("=")
+        key, choices = key.strip(), _split(rest)
+        if not equals or not key or not all(choices):
+            raise ConfigError("--grid", f"is {text[:80]!r}; it must be KEY=V1,V2,..., such as training.temperature=0.1,0.2")
+        if key in values or len(set(choices)) < len(choices):
+            raise ConfigError("--grid", f"gives {key} {'twice' if key in values else 'one value twice: ' + text[:80]!r}")
+        values[key] = choices
+    count = 1
+    for choices in values.values():
+        count *= len(choices)
+    if count > MOST_RUNS:
+        raise ConfigError("--grid", f"asks for {count} runs; at most {MOST_RUNS} are allowed")
+    for choice in itertools.product(*values.values()):
+        yield dict(zip(values, choice, strict=True))
+
+
+def _split(text: str) -> list[str]:
+    """Values between commas that stand outside brackets, braces and quotes."""
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        depth += 0 if quote else (letter in "[{") - (letter in "]}")
+        if letter == "," and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def directory_names(combinations: Sequence[dict[str, str]]) -> list[str]:
+    """Readable names that differ, safe in any shell and file system: training.temperature=0.1,network.scale=2."""
+    names: list[str] = []
+    for values in combinations:
+        cleaned = (f"{key}={re.sub(r'[^A-Za-z0-9.+-]+', '_', value).strip('_')}" for key, value in values.items())
+        name = re.sub(r"[^A-Za-z0-9._=,+-]", "_", ",".join(cleaned)).lstrip(".-")
+        if len(name) > LONGEST_NAME or name in names:
+            name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(repr(values).encode()).hexdigest()[:8]}"
+        names.append(name)
+    return names
+
+
+def _validated(args: argparse.Namespace, values: dict[str, str], directory: Path, given: bytes) -> Run:
+    """The run of some values; whatever a study can have wrong is found here, before anything runs."""
+    overrides = [*common.overrides(args), *(f"{key}={value}" for key, value in values.items())]
+    try:
+        if args.study == "-":  # the study is read once per run
+            sys.stdin = io.TextIOWrapper(io.BytesIO(given))
+        loaded = configs.load(args.study, overrides)
+        _build(loaded, args.only)
+    except MfpdeError as error:
+        where = f"in the run {directory.name}"
+        error.hint = where if error.hint is None else f"{error.hint}; {where}"
+        raise
+    return Run(values, directory, configs.sha256(loaded.config))
+
+
+def _build(loaded: configs.Loaded, only: str | None) -> None:
+    from mfpde.io.build import build
+
+    study = build(loaded.config, loaded.name, loaded.directory)
+    if study.on_grid and study.problem.temperature > 0.0 and only != "particles":
+        study.grid  # noqa: B018  a box that cannot be chosen is an error too
+
+
+def _is_finished(one: Run) -> bool:
+    """Whether the directory holds the finished run of the same study."""
+    from mfpde.io import store
+
+    try:
+        files = json.loads((one.directory / SUMMARY_FILE).read_text())["files"]
+        outputs = [store.outline(file)["attributes"] for file in files if file.endswith(".h5")]
+    except (OSError, ValueError, KeyError, MfpdeError):
+        return False
+    return bool(outputs) and all(a["config_sha256"] == one.sha256 and a["finished"] for a in outputs)
+
+
+def _refuse_overwriting(args: argparse.Namespace, directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise FileSystemError(f"{directory} is not a directory", "name another one with -o")
+    if (directory / INDEX_FILE).exists() and not (args.resume or args.overwrite):
+        raise ConfigError(
+            "-o", f"{directory} already holds a sweep",
+            "--resume runs what is missing, --overwrite all again, or name another directory",
+        )
+
+
+def _command(args: argparse.Namespace, one: Run) -> list[str]:
+    """The command line of one run: ``solve`` itself, single-threaded."""
+    overrides = [*common.overrides(args), *(f"{key}={value}" for key, value in one.values.items())]
+    command = [sys.executable, "-m", "mfpde", "solve", args.study, "-o", str(one.directory)]
+    command += ["--json", "-q", "--threads", str(args.threads or 1)]
+    for override in overrides:
+        command += ["--set", override]
+    command += ["--only", args.only] if args.only else []
+    command += ["--no-figures"] if args.no_figures else []
+    command += ["--resume"] if args.resume else []
+    return [*command, *(["--overwrite"] if args.overwrite else [])]
+
+
+# ---- what came of it -------------------------------------------------------------------------------------------
+
+
+def _index(args: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Any]:
+    return {
+        "ok": all(one.state != "failed" for one in runs),
+        "study": args.study,
+        "overrides": common.overrides(args),
+        "keys": list(runs[0].values),
+        "runs": [_entry(one) for one in runs],
+    }
+
+
+def _entry(one: Run) -> dict[str, Any]:
+    """A row of the index: values, state and the numbers of the limit, or of what there is instead."""
+    s = one.summary
+    particles = s.get("particles") or []
+    source = s.get("limit") or s.get("stationary") or {"risk": particles[-1]["risk_mean"] if particles else None}
+    return {
+        "values": {key: _typed(value) for key, value in one.values.items()},
+        "directory": str(one.directory),
+        "config_sha256": one.sha256,
+        "state": one.state,
+        "exit_code": one.exit_code,
+        "error": one.error,
+        "free_energy": source.get("free_energy"),
+        "risk": source.get("risk"),
+        "gap": source.get("gap"),
+        "rates": {name: rate["slope"] for name, rate in s.get("rates", {}).items()},
+        "wall_s": s.get("wall_s"),
+    }
+
+
+def _typed(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        return text
+
+
+def _write_index(args: argparse.Namespace, directory: Path, runs: Sequence[Run]) -> None:
+    from mfpde.io.atomic import save
+
+    text = json.dumps(common.plain(_index(args, runs)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    save(directory / INDEX_FILE, text.encode())
+
+
+def _show(args: argparse.Namespace, index: dict[str, Any]) -> int:
+    if args.json:
+        common.print_json(index)
+        return 0
+    keys = index["keys"]
+    titles = [*keys, "state", "free energy", "risk", "gap", "function rate", "coupling rate"]
+    rows = [titles]
+    for one in index["runs"]:
+        rates = (one["rates"].get(name) for name in ("function_error", "coupling_error"))
+        numbers = [_number(one[name], 10) for name in ("free_energy", "risk")] + [_number(one["gap"], 3)]
+        rows.append([str(v) for v in one["values"].values()] + [one["state"], *numbers, *(_number(r, 4) for r in rates)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
+    for one in index["runs"]:
+        if one["error"]:
+            print(f"{one['directory']}: {one['error']}")
+    return 0
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}g}"
