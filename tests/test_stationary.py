@@ -20,7 +20,8 @@ from mfpde.pairwise import pairwise_problem
 from mfpde.problem import DataLaw, Network, Population, Problem, network_coordinates
 from mfpde.stationary import Stationary, stationary
 from mfpde.tabulate import Tabulated, tabulate
-from mfpde.verification import cases, identities, references as numbers, structure
+from mfpde.verification import cases, identities, structure
+from mfpde.verification import references as numbers
 
 SMOOTH = ("tanh", "erf", "sigmoid", "gelu", "softplus", "sin", "identity")
 ONES = dict.fromkeys("awb", 1.0)

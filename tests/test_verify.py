@@ -1,4 +1,4 @@
-"""``mfpde verify``: every line passes here, a line that fails fails the command, and the table says what was measured."""
+"""``mfpde verify``: every line passes here, a line that fails fails the command, the table shows both."""
 
 from __future__ import annotations
 

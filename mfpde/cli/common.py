@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import mfpde
 from mfpde.errors import MfpdeError
+from mfpde.io import interrupt
 
 
 class UsageError(MfpdeError):
@@ -116,17 +117,21 @@ def set_up_log(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def termination_as_exception() -> Iterator[None]:
-    """Inside the block the first SIGTERM raises Terminated in the main thread; a second one kills as usual."""
+    """Inside the block SIGINT and SIGTERM raise KeyboardInterrupt and Terminated; a second of a kind kills as usual."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def terminate(signum: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated
+    def arrived(signum: int, frame: object) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+        interrupt.arrive(Terminated if signum == signal.SIGTERM else KeyboardInterrupt)
 
-    previous = signal.signal(signal.SIGTERM, terminate)
+    interrupt.forget()
+    # a process started in the background of a script ignores SIGINT, and must go on doing so
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, arrived) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

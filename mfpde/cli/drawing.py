@@ -367,9 +367,9 @@ def overview(output: Output) -> Figure | None:
     """The run on one sheet: densities and particles above, energy, risk and error rates below."""
     from mfpde import figures
 
-    times, rows = _rows(output)
     panels = _overview_panels(output)
-    if not rows or not panels:
+    times, rows = _rows(output) if panels else (np.zeros(0), [])
+    if not rows:
         return None
     figure, _ = figures.sheet(figures.DOUBLE, 4.3, rows=0)
     top, bottom = figure.subfigures(2, 1, height_ratios=[2.0, 2.2])

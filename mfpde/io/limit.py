@@ -23,6 +23,7 @@ from mfpde.initial import frozen_species, initial_measure
 from mfpde.io import store
 from mfpde.io.build import Study
 from mfpde.io.config import to_toml
+from mfpde.io.interrupt import held
 from mfpde.measures import Axis, Grid, GridMeasure
 from mfpde.tabulate import tabulate
 
@@ -97,19 +98,19 @@ def run_limit(
     try:
         control = evolve.Control(study.config.grid.tolerance, flux=run.flux, extend=study.config.grid.bounds == "auto")
         for snapshot in evolve.evolve(study.problem, run.state, study.times, control):
-            run.record(snapshot, time.perf_counter() - began)
+            with held():
+                run.record(snapshot, time.perf_counter() - began)
             if report is not None:
                 report(snapshot.time, snapshot.free_energy, snapshot.gap)
             if time.perf_counter() - last_save >= checkpoint:
                 save(run.pack(None, False), path, run.state)
                 last_save = time.perf_counter()
+        limit = run.pack(_stationary(study, run), True)
+        save(limit, path, run.state)
     except KeyboardInterrupt:
         if run.times:
             save(run.pack(None, False), path, run.state)
         raise
-    rest = _stationary(study, run)
-    limit = run.pack(rest, True)
-    save(limit, path, run.state)
     return limit
 
 

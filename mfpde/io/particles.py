@@ -16,6 +16,7 @@ from mfpde.errors import DataFileError
 from mfpde.io import store
 from mfpde.io.build import Study
 from mfpde.io.config import to_toml
+from mfpde.io.interrupt import held
 from mfpde.steppers.drive import Drive
 
 Array = NDArray[np.float64]
@@ -73,18 +74,19 @@ def run_particles(
     began, last_save = time.perf_counter() - run.wall, time.perf_counter()
     try:
         for snapshot in ensembles.evolve_ensemble(ensemble, study.times, run.state, threads):
-            run.record(snapshot, time.perf_counter() - began)
+            with held():
+                run.record(snapshot, time.perf_counter() - began)
             if report is not None:
                 report(snapshot.time)
             if time.perf_counter() - last_save >= checkpoint:
                 _save(run, ensemble, path)
                 last_save = time.perf_counter()
+        run.finished = True
+        _save(run, ensemble, path)
     except KeyboardInterrupt:
         if run.state is not None:
             _save(run, ensemble, path)
         raise
-    run.finished = True
-    _save(run, ensemble, path)
     return run.pack(ensemble)
 
 

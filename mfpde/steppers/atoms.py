@@ -25,8 +25,8 @@ from mfpde.problem import Pairwise, Problem
 Array = NDArray[np.float64]
 
 ORDER = 8
-NODES_PER_COORDINATE = {1: 96, 2: 28, 3: 14}
-RELATIVE_TOLERANCE = 1e-9
+NODES_PER_COORDINATE = {1: 96, 2: 20, 3: 12}
+RELATIVE_TOLERANCE = 1e-8
 # predictions are kept at this many times per interval: what drives the copies of an ensemble
 PATH_POINTS = 8
 
