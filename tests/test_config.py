@@ -48,7 +48,7 @@ def test_builtin_studies_hold_the_numbers_of_the_design() -> None:
     assert default.data == schema.GaussianData()
     assert default.training == schema.Training(weight_decay=0.1)
     assert default.grid.cells == (128, 128)
-    assert default.particles.widths == (64, 256, 1024)
+    assert default.particles.widths == (32, 128, 512)
     kuramoto = config.load("kuramoto").config
     assert kuramoto.pairwise is not None
     assert kuramoto.pairwise.circle

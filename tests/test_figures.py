@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mfpde import figures
-from mfpde.figures.densities import marginal, window
-from mfpde.figures.panels import pick
+from mfpde.figures.densities import marginal, mass_levels, window
+from mfpde.figures.panels import pick, pick_by_change
 from mfpde.figures.style import DENSITY_MAP
 
 TIME = np.linspace(0.0, 20.0, 41)
@@ -115,6 +115,76 @@ def _learned(rng: np.random.Generator) -> Figure:
     return figure
 
 
+def _collapse(rng: np.random.Generator) -> Figure:
+    figure, (ax,) = figures.sheet()
+    curve = 0.4 * (1.0 - np.exp(-TIME / 5.0))
+    errors = {N: (curve * rng.uniform(0.9, 1.1) / N, 0.1 * curve / N) for N in (32, 128, 512)}
+    figures.collapse(ax, TIME, errors, ylabel="$N\\times$ coupling error")
+    return figure
+
+
+def _extrapolation(rng: np.random.Generator) -> Figure:
+    figure, (ax,) = figures.sheet()
+    widths = np.array([64, 256, 1024])
+    figures.extrapolation(ax, widths, 0.3 + 1.0 / widths, 0.02 / np.sqrt(widths), limit=0.3, value=0.3, value_sem=1e-3)
+    return figure
+
+
+def _species(rng: np.random.Generator) -> Figure:
+    figure, _ = figures.sheet(figures.DOUBLE, 3.9, rows=0)
+    names, kinds = ["w0", "w1"], ["line", "radius"]
+    rows: list[figures.Row] = []
+    for sign in (-1, 1):
+        cloud = _particles(rng, 60, 2)
+        rows += figures.grid_rows(names, kinds, [X, Y], PLANE, particles=cloud, stationary=PLANE[-1], tag=f"$a={sign}$")
+    figures.snapshot_rows(figure, TIME, rows, [0, 4, 18, 40])
+    return figure
+
+
+def _circle(rng: np.random.Generator) -> Figure:
+    figure, _ = figures.sheet(figures.DOUBLE, 2.3, rows=0)
+    angle = -np.pi + (np.arange(64) + 0.5) * np.pi / 32
+    values = np.exp(np.outer(np.linspace(0.0, 2.0, len(TIME)), np.cos(angle)))
+    values /= values.sum(axis=1, keepdims=True) * np.pi / 32
+    cloud = rng.vonmises(0.0, 1.0, size=(len(TIME), 200, 1))
+    rows = figures.grid_rows(["w"], ["circle"], [angle], values, particles=cloud, stationary=values[-1])
+    figures.snapshot_rows(figure, TIME, rows, [0, 4, 18, 40])
+    return figure
+
+
+def _atoms(rng: np.random.Generator, dimension: int) -> Figure:
+    figure, _ = figures.sheet(figures.DOUBLE, 2.3, rows=0)
+    atoms, cloud = _particles(rng, 100, dimension), _particles(rng, 50, dimension)
+    names, weights = ["a", "w"][:dimension], rng.dirichlet(np.ones(100))
+    rows = figures.atom_rows(names, ["line"] * dimension, atoms, weights, particles=cloud)
+    figures.snapshot_rows(figure, TIME, rows, [0, 4, 18, 40])
+    return figure
+
+
+def _classes(rng: np.random.Generator) -> Figure:
+    figure, (ax,) = figures.sheet()
+    label = rng.choice([-1.0, 1.0], 300)
+    figures.class_histogram(ax, label, 1.5 * label + rng.normal(size=300), np.full(300, 1 / 300))
+    return figure
+
+
+def _parity(rng: np.random.Generator) -> Figure:
+    figure, (ax,) = figures.sheet()
+    target = rng.normal(size=200)
+    figures.parity(ax, target, 0.8 * target + 0.1 * rng.normal(size=200))
+    return figure
+
+
+def _over_time(rng: np.random.Generator) -> Figure:
+    figure, (ax,) = figures.sheet()
+    x = np.linspace(-3, 3, 200)
+    early = {f"$t$ = {t}": np.tanh(x) * t / 20 for t in (0, 1, 5)}
+    figures.learned_function(
+        ax, x, 0.8 * np.tanh(x), target=np.tanh(x), earlier=early, stationary=0.9 * np.tanh(x), limit_label="$t$ = 20"
+    )
+    return figure
+
+
 def _moments(rng: np.random.Generator) -> Figure:
     figure, (ax,) = figures.sheet()
     limit = {"$E\\,w_0$": 0.02 * np.exp(-TIME), "$E\\,w_0^2$": 2.6 - 2.4 * np.exp(-TIME / 3)}
@@ -136,6 +206,15 @@ FIGURES: dict[str, Callable[[np.random.Generator], Figure]] = {
     "risk": _risk,
     "rate": _rate,
     "order": _order,
+    "collapse": _collapse,
+    "extrapolation": _extrapolation,
+    "species": _species,
+    "circle": _circle,
+    "atoms_1d": lambda rng: _atoms(rng, 1),
+    "atoms_2d": lambda rng: _atoms(rng, 2),
+    "class_histogram": _classes,
+    "parity": _parity,
+    "function_over_time": _over_time,
     "learned_function": _learned,
     "moments": _moments,
 }
@@ -144,6 +223,7 @@ FIGURES: dict[str, Callable[[np.random.Generator], Figure]] = {
 def _draw(name: str, seed: int = 1) -> Figure:
     with figures.style():
         figure = FIGURES[name](np.random.default_rng(seed))
+        figures.settle(figure)
         figure.canvas.draw()
     return figure
 
@@ -293,7 +373,13 @@ def test_rate_draws_the_fit_through_the_points() -> None:
     figures.rate(ax, widths, 5.0 / widths, 0.1 / widths, slope=-1.0, ci=(-1.02, -0.98), label="error")
     fit = ax.get_lines()[-2]
     np.testing.assert_allclose(fit.get_ydata(), 5.0 / widths)
-    assert "−1.000 ± 0.020" in ax.get_legend().get_texts()[-1].get_text()
+    assert "−1.000 [−1.020, −0.980]" in ax.get_legend().get_texts()[-1].get_text()
+    figures.rate(ax, widths, 5.0 / widths, 0.1 / widths, slope=-1.2, ci=0.05, label="half width")
+    figures.rate(ax, widths, 5.0 / widths, 0.1 / widths, slope=-1.2, ci=None, label="no interval")
+    assert [text.get_text() for text in ax.get_legend().get_texts()[1:]] == [
+        "half width\nslope −1.200 ± 0.050",
+        "no interval\nslope −1.20",
+    ]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["32", "64", "128", "256"]
 
 
@@ -308,6 +394,51 @@ def test_pick_keeps_the_ends_and_favours_the_start() -> None:
     assert pick(TIME, 4) == [0, 4, 18, 40]
     assert pick(TIME[:1], 4) == [0]
     assert pick(TIME[:2], 4) == [0, 1]
+
+
+def test_change_places_snapshots_at_equal_steps_of_the_path() -> None:
+    # a quantity that moves as t up to 10 and then rests: the path 0..10 is cut at 0, 10/3, 20/3, 10
+    position = np.minimum(np.arange(41.0), 10.0)[:, None]
+    assert pick_by_change(np.arange(41.0), position, 4) == [0, 3, 7, 40]
+    assert pick_by_change(np.arange(41.0), np.ones((41, 3)), 4) == pick(np.arange(41.0), 4)
+    jump = np.repeat([0.0, 5.0], [1, 40])[:, None]
+    assert len(set(pick_by_change(np.arange(41.0), jump, 4))) == 4
+
+
+def test_contours_hold_their_share_of_the_mass() -> None:
+    plane = _normal(X, 0.3, 0.6)[:, None] * _normal(Y, 1.4, 0.3)
+    low, high = mass_levels(plane)
+    total = plane.sum()
+    assert plane[plane >= high].sum() / total == pytest.approx(0.5, abs=0.01)
+    assert plane[plane >= low].sum() / total == pytest.approx(0.95, abs=0.01)
+    # of a Gaussian the superlevel set of share p is where the density exceeds (1 - p) of its top
+    assert low / plane.max() == pytest.approx(0.05, abs=0.005)
+    assert mass_levels(np.zeros((3, 3))) == []
+
+
+def test_extrapolation_line_meets_the_axis_at_the_extrapolated_value() -> None:
+    _, (ax,) = figures.sheet()
+    widths = np.array([10, 100, 1000])
+    figures.extrapolation(ax, widths, 2.0 + 3.0 / widths, np.full(3, 0.1), value=2.0)
+    line = next(line for line in ax.get_lines() if len(line.get_xdata()) == 2 and line.get_linestyle() == "-")
+    np.testing.assert_allclose(line.get_ydata(), [2.0, 2.3])
+
+
+def test_collapse_multiplies_by_the_width() -> None:
+    _, (ax,) = figures.sheet()
+    figures.collapse(ax, TIME, {N: (TIME / N, 0.0 * TIME) for N in (8, 64)})
+    first, second = ax.get_lines()
+    np.testing.assert_allclose(first.get_ydata(), TIME)
+    np.testing.assert_allclose(second.get_ydata(), TIME)
+
+
+def test_species_share_their_windows() -> None:
+    figure, _ = figures.sheet(figures.DOUBLE, 3.9, rows=0)
+    shifted = [np.stack([_normal(X, at, 0.3)[:, None] * _normal(Y, 1.4, 0.3)] * 2) for at in (-1.5, 1.5)]
+    rows = [row for one in shifted for row in figures.grid_rows(["w0", "w1"], ["line", "line"], [X, Y], one)]
+    axes = figures.snapshot_rows(figure, np.array([0.0, 1.0]), rows, [0, 1])
+    assert len({ax.get_xlim() for ax in axes}) == 1
+    assert axes[0].get_xlim()[0] < -2.0 and axes[0].get_xlim()[1] > 2.0
 
 
 def test_window_holds_the_mass_and_leaves_out_the_void() -> None:

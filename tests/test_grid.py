@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from mfpde.measures import Axis, Grid, GridMeasure, Species, deposit, moments, n
 from mfpde.pairwise import pairwise_problem
 from mfpde.problem import Network, Population, Problem, network_coordinates
 from mfpde.stationary import stationary
+from mfpde.steppers import grid as exponential
 from mfpde.steppers import limited
 from mfpde.tabulate import tabulate
 from mfpde.verification import cases, identities, orders, structure
@@ -196,7 +198,8 @@ def test_the_adaptive_step_honours_its_tolerance() -> None:
         counts.append(len(solution.history))
     assert errors[0] > 3.0 * errors[1] > 9.0 * errors[2]
     assert errors[2] < 1e-3
-    assert counts[0] < counts[1] < counts[2] < 300
+    # the predictor is of second order: the local error estimate, of third, costs no more than the cube root
+    assert counts[0] < counts[1] < counts[2] < 1.15 * 10.0 ** (1.0 / 3.0) * counts[1]
 
 
 def test_the_box_grows_where_mass_arrives_and_time_goes_on() -> None:
@@ -365,23 +368,26 @@ def test_the_cell_peclet_number_tells_when_the_exponential_flux_is_too_coarse() 
     assert weighted_peclet(table, end.measure.mass) == pytest.approx(width**2 / 0.3, rel=0.05)
 
 
-def test_a_fixed_step_too_long_for_the_iteration_says_so() -> None:
-    problem, start = plane_start(20)
-    problem = replace(problem, model=Network("tanh", scale=300.0))
-    with pytest.raises(NumericalError, match="fixed step"):
-        solve(problem, start, np.array([0.0, 20.0]), Control(fixed_step=20.0, extend=False))
+def test_a_step_that_cannot_be_solved_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fixed step says so; an adaptive one is shortened until that makes no sense any more."""
+    problem, start = plane_start(12)
+    monkeypatch.setattr(exponential, "step", partial(exponential.step, max_iterations=1))
+    times = np.array([0.0, 1.0])
+    with pytest.raises(NumericalError, match=r"did not converge at t = 0 with fixed step 0\.1"):
+        solve(problem, start, times, FIXED)
+    with pytest.raises(NumericalError, match="time step fell"):
+        solve(problem, start, times)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_step_solved_to_round_off_is_accepted_however_large_the_energy(seed: int) -> None:
-    """Large outputs make the open balance round-off of its own, which no iteration lowers."""
+@pytest.mark.parametrize("seed", range(8))
+def test_a_step_solved_to_round_off_is_accepted_however_stiff(seed: int) -> None:
+    """A stiff interaction leaves the open balance a round-off of its own, which no iteration lowers."""
     rng = np.random.default_rng(seed)
-    law = datalaws.nodes(1.5 * rng.standard_normal((6, 1)), 30.0 * rng.standard_normal(6))
+    law = datalaws.nodes(1.5 * rng.standard_normal((6, 1)), 2.0 * rng.standard_normal(6))
     coordinates = network_coordinates((1,), ("w",), False, dict.fromkeys("awb", 0.5), ONES)
-    problem = Problem(Network("identity", scale=1.4), law, "square", 0.7, coordinates)
-    grid = cases.box_grid(problem, ((-6.0, 6.0),), 24)
-    history = structure.fixed_steps(problem, structure.gaussian_start(grid, (0.3,), 0.5), 7.6, 4)
-    assert max(s.iterations for s in history) < 40
+    problem = Problem(Network("identity", scale=2.0), law, "square", 0.7, coordinates)
+    grid = cases.box_grid(problem, ((-4.0, 4.0),), 18)
+    history = structure.fixed_steps(problem, structure.gaussian_start(grid, (0.3,), 1.0), 7.6, 4)
     assert max(s.increase / s.energy_scale for s in history) <= 1e-13
 
 
@@ -403,6 +409,6 @@ def test_a_long_run_reaches_the_certified_rest() -> None:
     solution = solve(problem, initial_measure(initial, grid), np.linspace(0.0, 60.0, 7))
     rest = stationary(tabulate(problem, solution.final.measure.grid), solution.final.f)
     excess = [s.free_energy - rest.free_energy for s in solution.snapshots]
-    assert all(0.0 <= e <= s.gap + 1e-12 for e, s in zip(excess, solution.snapshots, strict=True))
+    assert all(-1e-13 <= e <= s.gap + 1e-12 for e, s in zip(excess, solution.snapshots, strict=True))
     assert excess[-1] < 1e-6 * excess[0]
     assert rest.gap <= 1e-10

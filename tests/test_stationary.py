@@ -129,11 +129,21 @@ def test_frozen_species_keep_their_mass_and_have_one_gibbs_measure_each() -> Non
     table = tabulate(problem, grid)
     end = stationary(table, np.zeros(7))
     assert end.gap <= 1e-12
+    assert meanfield.dual_energy(table, end.g) == pytest.approx(end.free_energy, abs=1e-12)
     assert_allclose(end.measure.mass.sum(axis=1), [0.5, 0.5], rtol=1e-13)
     psi = table.first_variation(problems.residual(problem, end.f))
     log_ratio = np.log(end.measure.mass) + psi / problem.temperature
     assert_allclose(np.ptp(log_ratio, axis=1), 0.0, atol=1e-8)
     assert abs(log_ratio[0, 0] - log_ratio[1, 0]) > 1e-3
+
+
+def test_nodes_of_weight_zero_change_nothing() -> None:
+    problem = random_problem(4, "tanh", "square", 0.2, ("w",))
+    data = problem.data
+    padded = DataLaw(np.append(data.x, [[9.0]], axis=0), np.append(data.y, 5.0), np.append(data.weights, 0.0), (1,))
+    ends = [rested(p, table_of(p)) for p in (problem, replace(problem, data=padded))]
+    assert_allclose(ends[1].measure.mass, ends[0].measure.mass, rtol=1e-9)
+    assert ends[1].gap <= 1e-12
 
 
 def test_learning_rates_do_not_move_the_stationary_measure() -> None:
@@ -210,7 +220,7 @@ def test_an_interaction_that_is_not_convex_has_no_dual_and_several_rests() -> No
 
 def box_problems() -> dict[str, tuple[Problem, InitialLaw]]:
     index = Population(20, "hermite", (0.0, 1.0, 0.0, 0.4))
-    reduced = cases.network_problem("erf", index, ("w",), 0.02, 0.1)
+    reduced = cases.network_problem("erf", index, ("w",), 0.02, 0.1, count=24)
     plane = cases.network_problem("tanh", cases.TANH_TARGET, ("a", "w"), 0.1, 0.3)
     wide = InitialLaw(GroupLaw("normal", std=2.0), GroupLaw("normal", mean=(1.0,), std=0.2), POINT, 1)
     return {

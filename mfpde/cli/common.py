@@ -130,8 +130,12 @@ def termination_as_exception() -> Iterator[None]:
     # a process started in the background of a script ignores SIGINT, and must go on doing so
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, arrived) for number in numbers}
+    hook = sys.unraisablehook
+    # dropped in a callback of the garbage collector, the exception comes again at the next record: nothing to report
+    sys.unraisablehook = lambda dropped: None if isinstance(dropped.exc_value, KeyboardInterrupt) else hook(dropped)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -6,10 +6,13 @@ import argparse
 import math
 import os
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mfpde.cli import common
 from mfpde.errors import FileSystemError
+
+if TYPE_CHECKING:
+    from mfpde.io.difference import Difference
 
 NAMES = ("limit.h5", "particles.h5")
 METRICS = ("w2", "function", "moments", "risk", "all", "ot")
@@ -27,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="A", help="an output file or run directory")
     parser.add_argument("second", metavar="B", help="another")
     parser.add_argument(
-        "--metric", choices=METRICS, default="all",
+        "--metric",
+        choices=METRICS,
+        default="all",
         help="what to compare (default: all but ot, the exact joint W2 by the package POT)",
     )
     parser.add_argument("--rtol", type=_tolerance, metavar="R", help="diff: allow |a - b| <= A + R max(|a|, |b|)")
@@ -47,11 +52,16 @@ def _tolerance(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Compare; exit code 1 only for a diff that finds something."""
     for path in (args.first, args.second):
-        if not os.path.exists(path):
-            raise FileSystemError(f"there is no file or directory {path}")
+        _require(path)
     if args.rtol is None and args.atol is None:
         return _compare(args)
     return _diff(args)
+
+
+def _require(path: str) -> str:
+    if not os.path.exists(path):
+        raise FileSystemError(f"there is no file or directory {path}")
+    return path
 
 
 def _inside(path: str) -> list[str]:
@@ -69,9 +79,9 @@ def _pairs(first: str, second: str) -> tuple[list[tuple[str, str]], list[str]]:
         alone += [os.path.join(second, n) for n in other if n not in one]
         return [(os.path.join(first, n), os.path.join(second, n)) for n in one if n in other], alone
     if os.path.isdir(first):
-        return [(os.path.join(first, os.path.basename(second)), second)], []
+        return [(_require(os.path.join(first, os.path.basename(second))), second)], []
     if os.path.isdir(second):
-        return [(first, os.path.join(second, os.path.basename(first)))], []
+        return [(first, _require(os.path.join(second, os.path.basename(first))))], []
     return [(first, second)], []
 
 
@@ -83,22 +93,22 @@ def _diff(args: argparse.Namespace) -> int:
 
     tolerance = Tolerance(args.rtol or 0.0, args.atol or 0.0)
     pairs, alone = _pairs(args.first, args.second)
-    found = [{"file": a, "other": b, "differences": differences(a, b, tolerance)} for a, b in pairs]
-    count = len(alone) + sum(len(entry["differences"]) for entry in found)
+    found = [(a, b, differences(a, b, tolerance)) for a, b in pairs]
+    count = len(alone) + sum(len(each) for _, _, each in found)
     if args.json:
-        files = [{**entry, "differences": [asdict(d) for d in entry["differences"]]} for entry in found]
+        files = [{"a": a, "b": b, "differences": [asdict(d) for d in each]} for a, b, each in found]
         common.print_json({"ok": True, "same": count == 0, "files": files, "without_counterpart": alone})
         return int(count > 0)
     for path in alone:
         print(f"{path} has no counterpart")
-    for entry in found:
-        _print_differences(entry["file"], entry["other"], entry["differences"])
+    for a, b, each in found:
+        _print_differences(a, b, each)
     if count == 0:
         print("same")
     return int(count > 0)
 
 
-def _print_differences(first: str, second: str, found: list[Any]) -> None:
+def _print_differences(first: str, second: str, found: list[Difference]) -> None:
     if found:
         print(f"{first} and {second} differ in {len(found)} place{'s' if len(found) > 1 else ''}:")
     for d in found[:SHOWN]:
@@ -124,7 +134,7 @@ def _compare(args: argparse.Namespace) -> int:
     metrics = [m for m in KNOWN if m != "ot"] if args.metric == "all" else [args.metric]
     pairs, _ = _pairs(args.first, args.second)
     if not pairs:  # a limit alone against particles alone
-        pairs = [(os.path.join(p, _inside(p)[0]), os.path.join(q, _inside(q)[0])) for p, q in [(args.first, args.second)]]
+        pairs = [(os.path.join(args.first, _inside(args.first)[0]), os.path.join(args.second, _inside(args.second)[0]))]
     results = [compare_outputs(open_output(a), open_output(b), metrics) for a, b in pairs]
     if args.json:
         same = all(result["largest"] == 0.0 for result in results)

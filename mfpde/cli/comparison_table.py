@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+SHOWN = 4  # parameters in a table; --json holds all
+ERRORS = ("function_error", "function_error_iid", "coupling_error")
+
 
 def table(result: dict[str, Any]) -> str:
     """Who is compared, then risk, predictions, errors of an ensemble, distances and moments."""
@@ -39,9 +42,8 @@ def _risk(result: dict[str, Any]) -> list[str]:
     if energy is not None:
         lines.append(f"{'free energy':<14}{energy['a']:>24.12g}{energy['b']:>24.12g}{energy['difference']:>14.3e}")
         if "rest_a" in energy:
-            lines.append(
-                f"{'  at rest':<14}{energy['rest_a']:>24.12g}{energy['rest_b']:>24.12g}{energy['rest_difference']:>14.3e}"
-            )
+            a, b, difference = (energy[f"rest_{key}"] for key in ("a", "b", "difference"))
+            lines.append(f"{'  at rest':<14}{a:>24.12g}{b:>24.12g}{difference:>14.3e}")
     return lines
 
 
@@ -56,7 +58,7 @@ def _ensembles(result: dict[str, Any]) -> list[str]:
         lines += ["", f"{e['of'].upper()} against its limit {_at(e)}"]
         lines.append(f"{'width':>8}{'E |f_N - f|^2':>24}{'of the copies':>24}{'E |theta - copy|^2':>24}")
         for w in e["widths"]:
-            cells = (_pm(w.get(n), w.get(f"{n}_sem")) for n in ("function_error", "function_error_iid", "coupling_error"))
+            cells = (_pm(w.get(name), w.get(f"{name}_sem")) for name in ERRORS)
             lines.append(f"{w['width']:>8}" + "".join(f"{cell:>24}" for cell in cells))
         for name, rate in e["rates"].items():
             interval = "" if rate["ci"] is None else f"   [{rate['ci'][0]:.3f}, {rate['ci'][1]:.3f}] at 95 %"
@@ -70,7 +72,7 @@ def _distances(result: dict[str, Any]) -> list[str]:
         return []
     names = list(found[0].get("w2_coordinates", {}))
     joint = [f"W2 {found[0]['w2_is']}"] if "w2" in found[0] else ["W2 by POT"]
-    shown = names if len(names) > 1 else []
+    shown = names[:SHOWN] if len(names) > 1 else []
     lines = ["", f"{'':<14}{'t':>10}" + "".join(f"{title:>14}" for title in [*joint, *shown])]
     for e in found:
         values = [e["w2"] if "w2" in e else e["w2_exact"], *(e["w2_coordinates"][name] for name in shown)]
@@ -85,7 +87,7 @@ def _moments(result: dict[str, Any]) -> list[str]:
     time = found[-1]["time"]
     lines = ["", f"{'moments':<14}{_t(found[-1]):>10}{'A':>24}{'B':>24}{'difference':>14}"]
     for e in (e for e in found if e["time"] == time):
-        for name, m in e["moments"].items():
+        for name, m in list(e["moments"].items())[:SHOWN]:
             for k in range(2):
                 power = name if k == 0 else f"{name}^{k + 1}"
                 a, b = (_pm(m[s][k], None if m[f"{s}_sem"] is None else m[f"{s}_sem"][k]) for s in "ab")

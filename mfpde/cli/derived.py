@@ -74,14 +74,14 @@ def _moments(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     first, second = {}, {}
     for k, c in enumerate(coordinates):
-        symbol = f"{c.name[0]}_{{{c.name[1:]}}}" if c.name[1:] else c.name
+        symbol = f"{c.name[0]}_{{{c.name[1:]}}}" if c.name[1:] else "|w|" if c.kind == "radius" else c.name
         if c.kind == "circle":
             cosine, sine = expect(np.cos, k), expect(np.sin, k)
-            first[f"$E\\,\\cos {symbol}$"], first[f"$E\\,\\sin {symbol}$"] = cosine, sine
-            second[f"$|E\\,e^{{i{symbol}}}|$"] = np.hypot(cosine, sine)
+            first[f"$\\mathrm{{E}}\\,\\cos {symbol}$"], first[f"$\\mathrm{{E}}\\,\\sin {symbol}$"] = cosine, sine
+            second[f"$|\\mathrm{{E}}\\,e^{{i{symbol}}}|$"] = np.hypot(cosine, sine)
             continue
-        first[f"$E\\,{symbol}$"] = expect(lambda x: x, k)
-        second[f"$E\\,{symbol}^2$"] = expect(np.square, k)
+        first[f"$\\mathrm{{E}}\\,{symbol}$"] = expect(lambda x: x, k)
+        second[f"$\\mathrm{{E}}\\,{symbol}^2$"] = expect(np.square, k)
     return first, second
 
 
@@ -113,7 +113,7 @@ def along_index(output: Output) -> Line | None:
     if nodes is None or (nodes.x.shape[1] > 1 and output.law != "gaussian"):
         return None
     x, place = np.unique(nodes.x[:, 0].round(12), return_inverse=True)
-    weight = np.bincount(place, nodes.weight)
+    weight = np.asarray(np.bincount(place, nodes.weight), dtype=float)
 
     def mean(values: Array) -> Array:
         return np.bincount(place, nodes.weight * values) / weight
@@ -134,7 +134,8 @@ def _smooth(line: Line, weight: Array) -> Line:
     """Values between the nodes of a Gauss rule, where their weight is not negligible."""
     from scipy.interpolate import CubicSpline
 
-    keep = (weight > SMALLEST_SHARE * weight.max()) & np.isfinite(line.target)
+    target = line.x if line.target is None else line.target
+    keep = (weight > SMALLEST_SHARE * weight.max()) & np.isfinite(target)
     if np.count_nonzero(keep) < 4:
         return line
     x = line.x[keep]
@@ -143,10 +144,9 @@ def _smooth(line: Line, weight: Array) -> Line:
     def between(values: Array) -> Array:
         return np.asarray(CubicSpline(x, values[..., keep], axis=-1)(fine))
 
-    assert line.target is not None
     rest = None if line.f_rest is None else between(line.f_rest)
     f = between(line.f) if len(line.f) else np.zeros((0, FINE))
-    return Line(fine, line.times, f, rest, between(line.target), None, line.mean)
+    return Line(fine, line.times, f, rest, between(target), None, line.mean)
 
 
 def final_prediction(nodes: Nodes) -> Array | None:

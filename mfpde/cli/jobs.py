@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 
 def run_commands(
     commands: Sequence[Sequence[str]], jobs: int, standard_input: bytes = b""
-) -> Iterator[tuple[int, int, str, str]]:
+) -> Generator[tuple[int, int, str, str]]:
     """Run ``commands``, at most ``jobs`` at a time; yield (index, exit code, stdout, stderr) as they end.
 
-    If the iteration is left early, by an interruption for example, the running ones get SIGTERM and are waited for. They
-    form groups of their own, so that an interrupt from the keyboard reaches them once, as that SIGTERM.
+    If the generator is closed early, by an interruption for example, the running ones get SIGTERM and are waited for.
+    They form groups of their own, so that an interrupt from the keyboard reaches them once, as that SIGTERM.
     """
     running: set[subprocess.Popen[bytes]] = set()
     guard, stopped = threading.Lock(), False

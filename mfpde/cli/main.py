@@ -16,6 +16,7 @@ from types import ModuleType
 
 from mfpde.cli import common
 from mfpde.errors import MfpdeError
+from mfpde.io import interrupt
 
 # verb -> module with add_arguments(parser) and run(args) -> int, and its line in the help
 VERBS = {
@@ -48,15 +49,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except MfpdeError as error:
         return _fail(f"{error.kind} error: {error}", str(error), error.hint, json, error.exit_code)
-    except common.Terminated:
-        return _fail("terminated", "terminated", "continue with --resume", json, 143)
-    except KeyboardInterrupt:
-        return _fail("interrupted", "interrupted", "continue with --resume", json, 130)
+    except KeyboardInterrupt as error:
+        return _interrupted(type(error), json)
     except Exception as error:
+        signalled = interrupt.arrived()
+        if signalled is not None:
+            return _interrupted(signalled, json)
         if "--traceback" in arguments:
             raise
         message = f"internal error: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return _fail(message, message, "run again with --traceback and report what it shows", json, 70)
+
+
+def _interrupted(kind: type[KeyboardInterrupt], json: bool) -> int:
+    word, code = ("terminated", 143) if issubclass(kind, common.Terminated) else ("interrupted", 130)
+    return _fail(word, word, "continue with --resume", json, code)
 
 
 def _dispatch(arguments: list[str]) -> int:

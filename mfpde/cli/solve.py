@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -26,6 +27,13 @@ log = logging.getLogger("mfpde")
 DEFAULT_STUDY = "single-index"
 LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE = "limit.h5", "particles.h5", "summary.json"
 PARTS = ("limit", "particles", "stationary")
+# what a run replaces: particles alone leave the limit that drives them, a limit alone leaves the particles
+OWN_FILES = {
+    None: (LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE),
+    "limit": (LIMIT_FILE,),
+    "stationary": (LIMIT_FILE,),
+    "particles": (PARTICLE_FILE,),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +50,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--only", choices=PARTS, help="run this part alone")
     parser.add_argument(
-        "--checkpoint", type=float, default=10.0, metavar="SECONDS", help="save the state this often (default: 10)"
+        "--checkpoint", type=_seconds, default=10.0, metavar="SECONDS", help="save the state this often (default: 10)"
     )
     parser.add_argument("--no-figures", action="store_true", help="draw nothing")
     common.add_run_flags(parser)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number of seconds of at least 0")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         study = build(loaded.config, loaded.name, loaded.directory)
         if study.on_grid and study.problem.temperature > 0.0 and args.only != "particles":
             study.grid  # noqa: B018  a box that cannot be chosen is an error before anything is written
+        _refuse_impossible(args, study)
         if args.dry_run:
             return _dry_run(args, study)
         result = _solve(args, study, directory)
@@ -91,13 +110,23 @@ def _directory(args: argparse.Namespace, name: str) -> Path:
 def _refuse_overwriting(args: argparse.Namespace, directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise FileSystemError(f"{directory} is not a directory", "name another one with -o")
-    present = [name for name in (LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE) if (directory / name).exists()]
+    present = [name for name in OWN_FILES[args.only] if (directory / name).exists()]
+    if present and args.resume and args.only == "stationary":
+        raise ConfigError("--only", "stationary is solved in one go: nothing to resume", "use --overwrite")
     if present and not (args.resume or args.overwrite):
         raise ConfigError(
             "-o",
             f"{directory} already holds {' and '.join(present)}",
             "--resume continues that run, --overwrite replaces it, or name another directory",
         )
+
+
+def _refuse_impossible(args: argparse.Namespace, study: Study) -> None:
+    if args.only in ("limit", "stationary") and not study.on_grid:
+        moving = len(study.problem.moving)
+        raise ConfigError("--only", f"is {args.only}, but {moving} coordinates move and a grid takes up to 3")
+    if args.only == "stationary" and study.problem.temperature == 0.0:
+        raise ConfigError("--only", "is stationary, which needs a training.temperature above 0")
 
 
 def _dry_run(args: argparse.Namespace, study: Study) -> int:
@@ -116,34 +145,45 @@ def _dry_run(args: argparse.Namespace, study: Study) -> int:
 def _solve(args: argparse.Namespace, study: Study, directory: Path) -> dict[str, Any]:
     from mfpde.io.atomic import lock
 
+    made = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
-    with lock(directory):
-        if args.overwrite:
-            for name in (LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE):
-                (directory / name).unlink(missing_ok=True)
-        log.info("%s: %s", study.name, study.config.title or study.data_description)
-        result: dict[str, Any] = {
-            "ok": True,
-            "study": study.name,
-            "title": study.config.title,
-            "data": study.data_description,
-            "directory": str(directory),
-            "limit": None,
-            "stationary": None,
-            "distance_to_stationary": None,
-            "particles": [],
-            "rates": {},
-        }
-        limit = _run_limit(args, study, directory, result)
-        particles = _run_particles(args, study, directory, limit, result)
-        result["files"] = _files(directory)
-        if not args.no_figures and (limit is not None or particles is not None):
-            from mfpde.cli import drawing
+    try:
+        with lock(directory):
+            return _run_parts(args, study, directory)
+    except BaseException:
+        if made:  # a failure before anything was written leaves nothing behind
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+        raise
 
-            result["figures"] = [str(path) for path in drawing.draw(directory, directory)]
+
+def _run_parts(args: argparse.Namespace, study: Study, directory: Path) -> dict[str, Any]:
+    if args.overwrite:
+        for name in OWN_FILES[args.only]:
+            (directory / name).unlink(missing_ok=True)
+    log.info("%s: %s", study.name, study.config.title or study.data_description)
+    result: dict[str, Any] = {
+        "ok": True,
+        "study": study.name,
+        "title": study.config.title,
+        "data": study.data_description,
+        "directory": str(directory),
+        "limit": None,
+        "stationary": None,
+        "distance_to_stationary": None,
+        "particles": [],
+        "rates": {},
+    }
+    limit = _run_limit(args, study, directory, result)
+    particles = _run_particles(args, study, directory, limit, result)
+    result["files"] = _files(directory)
+    if not args.no_figures and (limit is not None or particles is not None):
+        from mfpde.cli import drawing
+
+        result["figures"] = [str(path) for path in drawing.draw(directory, directory)]
     return result
 
 
@@ -155,7 +195,7 @@ def _run_limit(
 
     path = str(directory / LIMIT_FILE)
     if args.only == "particles":
-        return _existing_limit(study, directory)
+        return _recorded(_existing_limit(study, directory), result)
     if not study.on_grid:
         moving = len(study.problem.moving)
         log.info(
@@ -176,8 +216,7 @@ def _run_limit(
                 checkpoint=args.checkpoint,
                 report=lambda t, energy: update(t, free_energy=energy),
             )
-            result["limit"] = summary.atom_numbers(found)
-            return found
+            return _recorded(found, result)
         run = limit.run_limit(
             study,
             path,
@@ -185,11 +224,22 @@ def _run_limit(
             checkpoint=args.checkpoint,
             report=lambda t, energy, gap: update(t, free_energy=energy, gap=gap),
         )
-    result["limit"] = summary.limit_numbers(run)
-    if run.rest is not None:
-        result["stationary"] = summary.stationary_numbers(study.problem, run.rest)
-        result["distance_to_stationary"] = summary.distance_numbers(run, run.rest)
-    return run
+    return _recorded(run, result)
+
+
+def _recorded(found: Limit | AtomLimit | None, result: dict[str, Any]) -> Limit | AtomLimit | None:
+    """The limit, its numbers now in the result."""
+    from mfpde.io import summary
+    from mfpde.io.limit import Limit
+
+    if isinstance(found, Limit):
+        result["limit"] = summary.limit_numbers(found)
+        if found.rest is not None:
+            result["stationary"] = summary.stationary_numbers(found.study.problem, found.rest)
+            result["distance_to_stationary"] = summary.distance_numbers(found, found.rest)
+    elif found is not None:
+        result["limit"] = summary.atom_numbers(found)
+    return found
 
 
 def _existing_limit(study: Study, directory: Path) -> Limit | AtomLimit | None:
@@ -201,7 +251,14 @@ def _existing_limit(study: Study, directory: Path) -> Limit | AtomLimit | None:
         log.info("no %s beside the particles: they run without copies and without a limit to compare with", LIMIT_FILE)
         return None
     loader = atoms.load_atoms if study.problem.temperature == 0.0 else limit.load_limit
-    return loader(study, str(path))
+    found = loader(study, str(path))
+    if not found.finished:
+        raise ConfigError(
+            "--only",
+            f"particles needs the finished limit of {path}, which stopped at t = {found.times[-1]:g}",
+            "--resume without --only finishes it first",
+        )
+    return found
 
 
 def _run_particles(

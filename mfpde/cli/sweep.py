@@ -45,11 +45,17 @@ class Run:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare STUDY, --grid and what solve takes."""
     parser.add_argument(
-        "study", nargs="?", default=DEFAULT_STUDY, metavar="STUDY",
+        "study",
+        nargs="?",
+        default=DEFAULT_STUDY,
+        metavar="STUDY",
         help=f"a TOML file, - for standard input, or a built-in name (default: {DEFAULT_STUDY})",
     )
     parser.add_argument(
-        "--grid", action="append", required=True, metavar="KEY=V1,V2,...",
+        "--grid",
+        action="append",
+        required=True,
+        metavar="KEY=V1,V2,...",
         help="values of a key of the study; repeatable: the runs are all combinations",
     )
     parser.add_argument("--jobs", type=common._count(1), default=1, metavar="N", help="runs at a time (default: 1)")
@@ -123,9 +129,9 @@ def _combinations(grids: Sequence[str]) -> Iterator[dict[str, str]]:
         key, equals, rest = text.partition("=")
         key, choices = key.strip(), _split(rest)
         if not equals or not key or not all(choices):
-            raise ConfigError("--grid", f"is {text[:80]!r}; it must be KEY=V1,V2,..., such as training.temperature=0.1,0.2")
+            raise ConfigError("--grid", f"is {text[:80]!r}; it must be KEY=V1,V2,..., such as training.time=10,20")
         if key in values or len(set(choices)) < len(choices):
-            raise ConfigError("--grid", f"gives {key} {'twice' if key in values else 'one value twice: ' + text[:80]!r}")
+            raise ConfigError("--grid", f"gives {key if key in values else 'a value of ' + key} twice")
         values[key] = choices
     count = 1
     for choices in values.values():
@@ -204,7 +210,8 @@ def _refuse_overwriting(args: argparse.Namespace, directory: Path) -> None:
         raise FileSystemError(f"{directory} is not a directory", "name another one with -o")
     if (directory / INDEX_FILE).exists() and not (args.resume or args.overwrite):
         raise ConfigError(
-            "-o", f"{directory} already holds a sweep",
+            "-o",
+            f"{directory} already holds a sweep",
             "--resume runs what is missing, --overwrite all again, or name another directory",
         )
 
@@ -279,7 +286,7 @@ def _show(args: argparse.Namespace, index: dict[str, Any]) -> int:
     for one in index["runs"]:
         rates = (one["rates"].get(name) for name in ("function_error", "coupling_error"))
         numbers = [_number(one[name], 10) for name in ("free_energy", "risk")] + [_number(one["gap"], 3)]
-        rows.append([str(v) for v in one["values"].values()] + [one["state"], *numbers, *(_number(r, 4) for r in rates)])
+        rows.append([*map(str, one["values"].values()), one["state"], *numbers, *(_number(rate, 4) for rate in rates)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))

@@ -1,4 +1,4 @@
-"""Distances and moments between any two laws over the parameters: grid densities, weighted atoms, replicas of particles.
+"""Distances and moments between any two laws of a neuron: grid densities, weighted atoms, replicas of particles.
 
 A law is a tuple of measures: one for a density or a set of atoms, one per replica for an ensemble. A law with one
 measure is compared with every replica of the other; two ensembles are compared as the pools of their replicas.
@@ -77,9 +77,9 @@ def joint_distances(a: Law, b: Law, names: Sequence[str], count: int = DIRECTION
 def projection(measure: Measure, names: Sequence[str], u: Array) -> transport.Quantile:
     """Quantile function of sum_k u_k theta_k for the coordinates ``names`` [D] and a vector u [D].
 
-    A cell projects on a uniform interval of the variance that the projection of a uniform box has, sum_k u_k^2 h_k^2/12:
-    cells taken as atoms at their centres would put W2 off by h/sqrt(12). The density is then piecewise constant between
-    the 2m ends of the intervals.
+    A cell projects on a uniform interval of the variance that the projection of its box has, sum_k u_k^2 h_k^2/12:
+    cells taken as atoms at their centres would put W2 off by h/sqrt(12). The density is then piecewise constant
+    between the 2m ends of the intervals.
     """
     points, mass = cloud(measure, names)
     z = points @ u
@@ -113,8 +113,8 @@ def _equal_clouds(many: Law, names: Sequence[str]) -> Array | None:
 def _to_replicas(q: transport.Quantile, values: Array) -> Array:
     """W2^2 between one law and R sets of equal atoms, values [R, N] in any order: [R].
 
-    W2^2 = int Q^2 + mean y^2 - 2 sum_j y_(j) int_{(j-1)/N}^{j/N} Q, the integrals of Q once for all replicas; centred at
-    the mean of Q, because the three terms cancel.
+    W2^2 = int Q^2 + mean y^2 - 2 sum_j y_(j) int_{(j-1)/N}^{j/N} Q, the integrals of Q once for all replicas; centred
+    at the mean of Q, because the three terms cancel.
     """
     share, left, rise = np.diff(q.level), q.left, q.right - q.left
     mean = float(np.sum(share * (left + 0.5 * rise)))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mfpde.figures.style import DENSITY_MAP, GREY, INK, PARTICLE, axis_label, circle_axis
 
-MOST_PARTICLES = 500
+MOST_PARTICLES = 300
 """Particles drawn as dots; the first ones stand for all, since particles are exchangeable."""
 LEVELS = (0.5, 0.95)
 """Shares of the mass inside the contours of a stationary density."""
@@ -77,7 +77,7 @@ def density_map(
 ) -> Axes:
     """A two-dimensional density as a colour map; ``colour_bar`` adds its scale.
 
-    x[n], y[m] cell centres of uniform axes; density[n, m]; particles[N, 2] positions, the first 500 drawn;
+    x[n], y[m] cell centres of uniform axes; density[n, m]; particles[N, 2] positions, the first 300 drawn;
     stationary[n, m] as dashed contours around 50 and 95 % of its mass; norm for a colour scale shared between axes
     (default: square root, from 0 to the maximum).
     """
@@ -89,9 +89,8 @@ def density_map(
     )
     if particles is not None:
         dots = np.asarray(particles)[:MOST_PARTICLES]
-        size = float(np.clip(700.0 / len(dots), 2.0, 9.0))
-        rim = 0.2 if len(dots) <= 300 else 0.0
-        ax.scatter(dots[:, 0], dots[:, 1], s=size, c=PARTICLE, edgecolors="white", linewidths=rim, rasterized=True)
+        size = float(np.clip(700.0 / max(len(dots), 1), 2.3, 5.0))
+        ax.scatter(dots[:, 0], dots[:, 1], s=size, c=PARTICLE, linewidths=0.0, rasterized=True)
     if stationary is not None and (levels := mass_levels(stationary)):
         ax.contour(x, y, stationary.T, levels, colors=INK, linestyles=[(0, (4, 2))], linewidths=0.8)
     ax.set_xlim(*window(x, density.sum(axis=1)[None, :]))
@@ -112,10 +111,18 @@ def atom_map(
 ) -> Axes:
     """Weighted atoms[m, 2] as circles whose area is their weight[m], with particles[N, 2] on top."""
     area = 90.0 * weights / np.max(weights)
-    ax.scatter(*atoms.T, s=area, color=DENSITY_MAP(0.55), alpha=0.6, linewidths=0, rasterized=True, label="atoms")
+    ax.scatter(
+        atoms[:, 0],
+        atoms[:, 1],
+        s=area,
+        color=DENSITY_MAP(0.55),
+        alpha=0.6,
+        linewidths=0,
+        rasterized=True,
+    )
     if particles is not None:
         dots = np.asarray(particles)[:MOST_PARTICLES]
-        ax.scatter(*dots.T, s=2.5, c=PARTICLE, linewidths=0, rasterized=True, label="particles")
+        ax.scatter(dots[:, 0], dots[:, 1], s=2.5, c=PARTICLE, linewidths=0, rasterized=True)
     ax.set_xlabel(axis_label(names[0], kinds[0]))
     ax.set_ylabel(axis_label(names[1], kinds[1]))
     return ax
@@ -195,8 +202,8 @@ def _histogram(ax: Axes, particles: np.ndarray, low: float, high: float) -> None
     bins = int(np.clip(4.0 * particles.size ** (1.0 / 3.0), 8, 60))
     counts, edges = np.histogram(particles, bins=bins, range=(low, high))
     heights = counts / (particles.size * (edges[1] - edges[0]))
-    ax.stairs(heights, edges, fill=True, color="0.85", zorder=0)
-    ax.stairs(heights, edges, color=GREY, linewidth=0.6, zorder=0, label=f"{particles.size} particles")
+    text = f"{particles.size} particles"
+    ax.stairs(heights, edges, fill=True, facecolor="0.85", edgecolor=GREY, linewidth=0.6, zorder=0, label=text)
     if particles.size <= 300:
         mixed = ax.get_xaxis_transform()
         ax.vlines(particles, 0.0, 0.035, transform=mixed, colors=PARTICLE, linewidths=0.4, zorder=3)

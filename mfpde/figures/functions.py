@@ -47,7 +47,10 @@ def learned_function(
     ax.set_xlim(x[0], x[-1])
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
-    place_legend(ax)
+    if data is None:
+        place_legend(ax)
+    else:  # a cloud of data leaves no room inside
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return ax
 
 

@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from mfpde.figures.densities import (
     MOST_PARTICLES,
@@ -142,11 +143,22 @@ def snapshot_rows(
             ax.tick_params(labelbottom=True)
             ax.set_xlabel(axis_label(row.names[0], row.kinds[0]))
         if row.tag:
-            axes[0].text(0.04, 0.96, row.tag, transform=axes[0].transAxes, va="top", zorder=4)
+            axes[0].set_ylabel(f"{row.tag}\n{axes[0].get_ylabel()}")
     for ax, k in zip(grid[0], chosen, strict=True):
         ax.set_title(f"$t$ = {times[k]:.3g}")
-    _explain(figure, grid[0][0], rows[0])
+    _share_windows([axes[0] for axes in grid], rows)
+    _explain(figure, grid[0][0], rows)
     return list(grid.ravel())
+
+
+def _share_windows(first: Sequence[Axes], rows: Sequence[Row]) -> None:
+    """Rows of the same coordinates, one per species, show the same part of the plane."""
+    if len({tuple(row.names) for row in rows}) > 1:
+        return
+    for get, put in (("get_xlim", "set_xlim"), ("get_ylim", "set_ylim")):
+        ends = np.array([getattr(ax, get)() for ax in first])
+        for ax in first:
+            getattr(ax, put)(float(ends[:, 0].min()), float(ends[:, 1].max()))
 
 
 def _maps(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
@@ -156,24 +168,32 @@ def _maps(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
     for ax, k, values in zip(axes, chosen, maps, strict=True):
         dots = None if row.particles is None else row.particles[k]
         density_map(
-            ax, *row.centers, values,
+            ax, row.centers[0], row.centers[1], values,
             particles=dots, stationary=row.stationary, norm=norm, names=row.names, kinds=row.kinds,
         )  # fmt: skip
-    axes[0].set_xlim(*window(row.centers[0], maps.sum(axis=2)))
-    axes[0].set_ylim(*window(row.centers[1], maps.sum(axis=1)))
+    seen = maps if row.stationary is None else np.concatenate([maps, row.stationary[None]])
+    axes[0].set_xlim(*window(row.centers[0], seen.sum(axis=2)))
+    axes[0].set_ylim(*window(row.centers[1], seen.sum(axis=1)))
     colour_bar(axes, extend)
 
 
 def _scatter(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
     assert row.atoms is not None and row.weights is not None
-    seen = row.atoms[list(chosen)][:, row.weights > 1e-3 * row.weights.max()].reshape(-1, 2)
     for ax, k in zip(axes, chosen, strict=True):
         dots = None if row.particles is None else row.particles[k]
         atom_map(ax, row.atoms[k], row.weights, particles=dots, names=row.names, kinds=row.kinds)
+    along, across = _range(row, chosen)
+    axes[0].set_xlim(*along)
+    axes[0].set_ylim(*across)
+
+
+def _range(row: Row, chosen: Sequence[int]) -> list[tuple[float, float]]:
+    """Per coordinate the ends of what atoms of visible weight reach at the chosen times, with a margin."""
+    assert row.atoms is not None and row.weights is not None
+    seen = row.atoms[list(chosen)][:, row.weights > 1e-3 * row.weights.max()].reshape(-1, len(row.names))
     low, high = seen.min(axis=0), seen.max(axis=0)
     margin = 0.06 * np.maximum(high - low, 1e-12)
-    axes[0].set_xlim(low[0] - margin[0], high[0] + margin[0])
-    axes[0].set_ylim(low[1] - margin[1], high[1] + margin[1])
+    return list(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
 
 
 def _curves(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
@@ -186,50 +206,55 @@ def _curves(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
             )  # fmt: skip
         else:
             assert row.atoms is not None and row.weights is not None
-            _atom_histogram(ax, np.ravel(row.atoms[k]), row.weights, dots, row)
+            _distribution(ax, np.ravel(row.atoms[k]), row.weights, dots, row)
         legend = ax.get_legend()
         if legend is not None:
             legend.remove()
-    if row.density is not None and row.kinds[0] != "circle":
-        drawn = row.density[list(chosen)]
-        axes[0].set_xlim(
-            *window(row.centers[0], drawn if row.stationary is None else np.vstack([drawn, row.stationary]))
-        )
+    if row.density is None:
+        axes[0].set_ylim(-0.02, 1.02)
+        axes[0].set_xlim(*_range(row, chosen)[0])
+        return
+    drawn = row.density[list(chosen)]
+    if row.kinds[0] != "circle":
+        seen = drawn if row.stationary is None else np.vstack([drawn, row.stationary])
+        axes[0].set_xlim(*window(row.centers[0], seen))
+    # Room for the bars, but a narrow start does not flatten the rest.
+    axes[0].set_ylim(0.0, 1.25 * float(min(drawn.max(), 2.5 * np.median(drawn.max(axis=1)))))
 
 
-def _atom_histogram(ax: Axes, atoms: np.ndarray, weights: np.ndarray, dots: np.ndarray | None, row: Row) -> None:
-    """Atoms on a line: both laws as histograms on the same bins."""
-    everything = atoms if dots is None else np.concatenate([atoms, dots])
-    bins = np.linspace(everything.min() - 1e-9, everything.max() + 1e-9, 31)
+def _distribution(ax: Axes, atoms: np.ndarray, weights: np.ndarray, dots: np.ndarray | None, row: Row) -> None:
+    """Atoms on a line: both laws by their distribution functions, which need no bins and bear a point mass."""
     if dots is not None:
-        heights = np.histogram(dots, bins, density=True)[0]
-        ax.stairs(heights, bins, fill=True, color="0.85", label=f"{len(dots)} particles")
-    heights = np.histogram(atoms, bins, weights=weights, density=True)[0]
-    ax.stairs(heights, bins, color=DENSITY_MAP(0.85), linewidth=1.2, label=row.label)
+        ax.ecdf(dots, color=PARTICLE, linestyle="-", linewidth=1.0, marker="", label=f"{len(dots)} particles")
+    ax.ecdf(atoms, weights, color=DENSITY_MAP(0.85), linestyle="--", marker="", label=row.label)
     ax.set_xlabel(f"parameter {axis_label(row.names[0], row.kinds[0])}")
-    ax.set_ylabel("density")
+    ax.set_ylabel("distribution function")
 
 
-def _explain(figure: Figure | SubFigure, ax: Axes, row: Row) -> None:
+def _explain(figure: Figure | SubFigure, ax: Axes, rows: Sequence[Row]) -> None:
     """One line under the panels that says what colours, dots and dashes are."""
-    if len(row.names) == 1:
+    # rows of species share the particles, rows of pairs of coordinates show the same ones
+    clouds = [row.particles.shape[1] for row in rows if row.particles is not None]
+    counts = clouds if rows[0].tag else clouds[:1]
+    total, shown = sum(counts), sum(min(count, MOST_PARTICLES) for count in counts)
+    if len(rows[0].names) == 1:
         handles, labels = ax.get_legend_handles_labels()
+        labels = [f"{total} particles" if label.endswith(" particles") else label for label in labels]
     else:
-        handles, labels = _map_handles(row)
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+        dots = f"{total} particles" if shown == total else f"{shown} of {total} particles"
+        handles, labels = _map_handles(rows[0], dots)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
 
 
-def _map_handles(row: Row) -> tuple[list[Artist], list[str]]:
-    handles: list[Artist] = []
-    labels = []
+def _map_handles(row: Row, dots: str) -> tuple[list[Artist], list[str]]:
+    handles: list[Artist] = [Patch(color=DENSITY_MAP(0.55), linewidth=0)]
+    labels = [row.label]
     if row.atoms is not None:
-        handles.append(Line2D([], [], linestyle="", marker="o", markersize=5, alpha=0.6, color=DENSITY_MAP(0.55)))
-        labels.append(f"{row.label}: {row.atoms.shape[1]} atoms, area as weight")
+        handles = [Line2D([], [], linestyle="", marker="o", markersize=5, alpha=0.6, color=DENSITY_MAP(0.55))]
+        labels = [f"{row.label}: {row.atoms.shape[1]} atoms, area as weight"]
     if row.particles is not None:
-        total = row.particles.shape[1]
         handles.append(Line2D([], [], linestyle="", marker="o", markersize=2.2, markeredgewidth=0, color=PARTICLE))
-        labels.append(f"{total} particles" if total <= MOST_PARTICLES else f"{MOST_PARTICLES} of {total} particles")
+        labels.append(dots)
     if row.stationary is not None:
         handles.append(Line2D([], [], color=INK, linestyle=(0, (4, 2)), marker="", linewidth=0.8))
         labels.append("50 % and 95 % of the stationary mass")
@@ -239,7 +264,9 @@ def _map_handles(row: Row) -> tuple[list[Artist], list[str]]:
 def pick(times: np.ndarray, count: int) -> list[int]:
     """Indices of ``count`` times from first to last, quadratically denser near the start, where most happens."""
     last = len(times) - 1
-    wanted = times[0] + (times[last] - times[0]) * np.linspace(0.0, 1.0, min(count, last + 1)) ** 2
+    if last < count:
+        return list(range(last + 1))
+    wanted = times[0] + (times[last] - times[0]) * np.linspace(0.0, 1.0, count) ** 2
     return sorted({int(np.argmin(np.abs(times - time))) for time in wanted})
 
 
@@ -250,10 +277,11 @@ def pick_by_change(times: np.ndarray, density: np.ndarray, count: int) -> list[i
     """
     last = len(times) - 1
     moves = np.array([np.sum(np.abs(density[k + 1] - density[k])) for k in range(last)])
-    if last + 1 <= count or not moves.sum() > 1e-6 * np.sum(density[0]):
+    if last < count or not moves.sum() > 1e-6 * np.sum(density[0]):
         return pick(times, count)
     path = np.concatenate([[0.0], np.cumsum(moves)])
     chosen = [int(np.argmin(np.abs(path - wanted))) for wanted in np.linspace(0.0, path[-1], count)]
-    for k in range(1, count):  # distinct, with the last one kept
+    chosen[-1] = last  # also where it has been at rest for long
+    for k in range(1, count):  # distinct
         chosen[k] = min(max(chosen[k], chosen[k - 1] + 1), last - (count - 1 - k))
     return chosen

@@ -43,7 +43,7 @@ def rate(
     ax.set_yscale("log")
     label_widths(ax, sizes)
     if reference is not None:
-        anchor = 0.45 * float(np.exp(height + slope * np.log(sizes[-1])))
+        anchor = 0.4 * float(np.exp(height + slope * np.log(sizes[-1])))
         reference_slope(ax, sizes, anchor, reference)
         middle = float(np.sqrt(sizes[0] * sizes[-1]))
         guide = "$N^{-1}$" if reference == -1.0 else f"$N^{{{reference:g}}}$"
@@ -58,11 +58,12 @@ def rate(
 
 
 def _slope(slope: float, ci: float | tuple[float, float] | None) -> str:
-    """The slope with its interval; a lopsided one is shown by its ends."""
+    """The slope with its interval, by its half width or, as a bootstrap is lopsided, by its ends."""
     if ci is None:
         text = f"slope {slope:.2f}"
     elif isinstance(ci, tuple):
-        text = f"slope {slope:.2f} [{ci[0]:.2f}, {ci[1]:.2f}]"
+        digits = 3 if ci[1] - ci[0] < 0.06 else 2
+        text = f"slope {slope:.{digits}f} [{ci[0]:.{digits}f}, {ci[1]:.{digits}f}]"
     else:
         text = f"slope {slope:.3f} ± {ci:.3f}"
     return text.replace("-", "\N{MINUS SIGN}")

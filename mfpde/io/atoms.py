@@ -57,6 +57,8 @@ def run_atoms(
     before = load_atoms(study, path) if resume and os.path.exists(path) else None
     if before is not None and before.finished:
         return before
+    if before is not None and len(before.times) == 1:  # the start alone is computed again: it would come twice
+        before = None
     if before is None:
         measure, next_step, start, wall = atoms.initial_atoms(study.problem, study.law), None, 0, 0.0
     else:
@@ -160,6 +162,9 @@ def load_atoms(study: Study, path: str) -> AtomLimit:
     contents = store.read(path)
     if contents.attributes["config_sha256"] != store.provenance(to_toml(study.config), "", 0, False)["config_sha256"]:
         raise DataFileError(f"{path} was made by another study", "use --overwrite, or another output directory")
+    kind = contents.attributes["kind"]
+    if kind != "atoms":
+        raise DataFileError(f"{path} holds the kind '{kind}', not atoms", "use --overwrite, or another directory")
     v = contents.groups["/limit"].variables
     h = contents.groups["/history"].variables
     restart = contents.groups["/restart"]

@@ -39,8 +39,11 @@ def compare_outputs(a: Output, b: Output, metrics: Collection[str]) -> dict[str,
     widths = width_pairs(a, b)
     names = _common_names(a, b, steps[-1], widths[-1])
     result: dict[str, Any] = {
-        "a": _about(a), "b": _about(b), "same_study": a.config == b.config,
-        "times": [_time(a, b, step) for step in steps], "parameters": names,
+        "a": _about(a),
+        "b": _about(b),
+        "same_study": a.config == b.config,
+        "times": [_time(a, b, step) for step in steps],
+        "parameters": names,
     }
     if "risk" in metrics:
         result["risk"] = [_risk(a, b, steps, pair) for pair in widths]
@@ -48,7 +51,8 @@ def compare_outputs(a: Output, b: Output, metrics: Collection[str]) -> dict[str,
     if "function" in metrics:
         result["function"] = _functions(a, b, chosen)
         shown = chosen[-1:] if a.kind == b.kind else chosen
-        result["ensemble"] = [_ensemble(o, a, b, step) for o in (a, b) if o.kind == "particles" for step in shown]
+        measured = [o for o in (a, b) if any(set(ERRORS) & set(series) for series in o.series.values())]
+        result["ensemble"] = [_ensemble(o, a, b, step) for o in measured for step in shown]
     if set(metrics) & {"moments", "w2", "ot"}:
         result["laws"] = [_laws(a, b, step, pair, names, metrics) for step in chosen for pair in widths]
     result["largest"] = max(_deviations(result), default=0.0)
@@ -81,7 +85,8 @@ def _common_names(a: Output, b: Output, step: tuple[int, int], widths: tuple[int
     names = [name for name in first if name in second]
     if not names:
         raise ConfigError(
-            "compare", f"finds no parameter in common: {a.path} has {', '.join(first)}, {b.path} has {', '.join(second)}"
+            "compare",
+            f"finds no parameter in common: {a.path} has {', '.join(first)}, {b.path} has {', '.join(second)}",
         )
     return [name for name in names if name[0] in a.moving or name[0] in b.moving]
 
@@ -106,9 +111,14 @@ def _risk(a: Output, b: Output, steps: list[tuple[int, int]], widths: tuple[int,
     gap = np.abs(first.mean(axis=1) - second.mean(axis=1))
     worst = int(gap.argmax())
     return {
-        "width_a": widths[0] or None, "width_b": widths[1] or None,
-        "a": float(first[-1].mean()), "a_sem": sem(first[-1]), "b": float(second[-1].mean()), "b_sem": sem(second[-1]),
-        "final_difference": float(gap[-1]), "largest_difference": float(gap[worst]),
+        "width_a": widths[0] or None,
+        "width_b": widths[1] or None,
+        "a": float(first[-1].mean()),
+        "a_sem": sem(first[-1]),
+        "b": float(second[-1].mean()),
+        "b_sem": sem(second[-1]),
+        "final_difference": float(gap[-1]),
+        "largest_difference": float(gap[worst]),
         "largest_at": _time(a, b, steps[worst]),
     }
 
@@ -173,9 +183,7 @@ def _laws(
 ) -> dict[str, Any]:
     """Distances and moments of two laws at one time; distances are roots of means of W2^2 over replicas."""
     first, second = law(a, step[0], widths[0]), law(b, step[1], widths[1])
-    entry: dict[str, Any] = {
-        "time": _time(a, b, step), "width_a": widths[0] or None, "width_b": widths[1] or None
-    }
+    entry: dict[str, Any] = {"time": _time(a, b, step), "width_a": widths[0] or None, "width_b": widths[1] or None}
     if "w2" in metrics:
         entry |= _w2(first, second, names, names if a.circular or b.circular else ())
     if "ot" in metrics:
@@ -198,7 +206,10 @@ def _moments(first: Law, second: Law) -> dict[str, Any]:
     one, other = laws.mean_moments(first), laws.mean_moments(second)
     return {
         name: {
-            "a": one[name][0], "a_sem": one[name][1], "b": other[name][0], "b_sem": other[name][1],
+            "a": one[name][0],
+            "a_sem": one[name][1],
+            "b": other[name][0],
+            "b_sem": other[name][1],
             "difference": [abs(x - y) for x, y in zip(one[name][0], other[name][0], strict=True)],
         }
         for name in one

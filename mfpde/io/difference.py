@@ -147,7 +147,9 @@ def _deviations(
             return ~same, gap, gap
         p, q = np.asarray(x, float), np.asarray(y, float)
         same |= np.isnan(p) & np.isnan(q)
-        gap = np.where(same, 0.0, np.abs(p - q))
+        # integers beyond 2^53 differ in their own arithmetic only
+        apart = np.abs(p - q) if x.dtype.kind == "f" else np.asarray(np.maximum(x, y) - np.minimum(x, y), float)
+        gap = np.where(same, 0.0, apart)
         gap[np.isnan(gap)] = np.inf
         size = np.maximum(np.abs(p), np.abs(q))
         share = np.where(same, 0.0, gap / size)

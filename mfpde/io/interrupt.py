@@ -24,6 +24,11 @@ def arrive(kind: type[KeyboardInterrupt]) -> None:
         raise kind
 
 
+def arrived() -> type[KeyboardInterrupt] | None:
+    """The signal that has arrived, if any: libraries may turn its exception into another."""
+    return _Arrived.kind
+
+
 def forget() -> None:
     """No signal has arrived yet: for the start of a command."""
     _Arrived.kind, _Arrived.waits = None, False

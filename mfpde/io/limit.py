@@ -93,7 +93,8 @@ def run_limit(
     run = _load(study, path) if resume and os.path.exists(path) else None
     if run is not None and run.limit.finished:
         return run.limit
-    run = _start(study) if run is None else run
+    if run is None or run.state.step == 0:  # the start alone is computed again: it would come twice
+        run = _start(study)
     began, last_save = time.perf_counter() - run.wall, time.perf_counter()
     try:
         control = evolve.Control(study.config.grid.tolerance, flux=run.flux, extend=study.config.grid.bounds == "auto")
@@ -337,6 +338,10 @@ def _load(study: Study, path: str) -> _Run:
     attributes, groups = contents.attributes, contents.groups
     if attributes["config_sha256"] != store.provenance(to_toml(study.config), "", 0, False)["config_sha256"]:
         raise DataFileError(f"{path} was made by another study", "use --overwrite, or another output directory")
+    if attributes["kind"] != "limit":
+        raise DataFileError(
+            f"{path} holds the kind '{attributes['kind']}', not a limit", "use --overwrite, or another output directory"
+        )
     restart = groups["/restart"]
     start = {name: variable.data for name, variable in restart.variables.items()}
     axes = tuple(

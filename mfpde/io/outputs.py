@@ -145,7 +145,15 @@ def _stationary(path: str, config: Config, finished: bool, file: h5py.File) -> O
     energy = float(group.attrs["free_energy"])
     risk = {0: np.array([[float(group.attrs["risk"])]])}
     return Output(
-        path, "stationary", config, finished, AT_REST, risk, np.array([energy]), group["f"][...][None], _nodes(group),
+        path,
+        "stationary",
+        config,
+        finished,
+        AT_REST,
+        risk,
+        np.array([energy]),
+        group["f"][...][None],
+        _nodes(group),
         rest=energy,
     )
 
@@ -195,8 +203,9 @@ def _density(group: h5py.Group, k: int | None) -> GridMeasure:
     species = Species((), np.zeros((1, 0)), np.ones(1))
     if dims[0] == "species":
         dims = dims[1:]
-        names = tuple(n.removeprefix("species_") for n in group if n.startswith("species_") and n != "species_probability")
-        columns = np.stack([group[f"species_{name}"][...] for name in names], axis=1)
+        stored = [name for name in group if name.startswith("species_") and name != "species_probability"]
+        columns = np.stack([group[name][...] for name in stored], axis=1)
+        names = tuple(name.removeprefix("species_") for name in stored)
         species = Species(names, columns, group["species_probability"][...])
     else:
         values = values[None]

@@ -226,6 +226,10 @@ def _load(study: Study, path: str) -> _Run:
     a, groups = contents.attributes, contents.groups
     if a["config_sha256"] != store.provenance(to_toml(study.config), "", 0, False)["config_sha256"]:
         raise DataFileError(f"{path} was made by another study", "use --overwrite, or another output directory")
+    if a["kind"] != "particles":
+        raise DataFileError(
+            f"{path} holds the kind '{a['kind']}', not particles", "use --overwrite, or another output directory"
+        )
     run = _Run(study)
     theta, copies = {}, {}
     for width in study.config.particles.widths:

@@ -24,6 +24,7 @@ from mfpde.errors import DataFileError
 from mfpde.io import vet
 from mfpde.io.atomic import lock as lock
 from mfpde.io.atomic import save as save
+from mfpde.io.interrupt import held
 
 CONVENTIONS = "mfpde-1"
 SCHEMA = 1
@@ -79,7 +80,8 @@ def write(path: str | os.PathLike[str], groups: Mapping[str, Group], attributes:
 
     An existing file is replaced. FileSystemError in one sentence if the system refuses (full disk, read-only, …).
     """
-    save(path, image(groups, attributes))
+    with held():  # an exception of a signal inside the HDF5 library comes out as a SystemError
+        save(path, image(groups, attributes))
 
 
 def image(groups: Mapping[str, Group], attributes: Mapping[str, Any]) -> memoryview:

@@ -53,7 +53,7 @@ def transients() -> list[Transient]:
 def radial_problem() -> Problem:
     """A reduced single-index problem in d = 4 with few nodes: erf, w trained."""
     law = Population(4, "hermite", (0.0, 1.0, 0.0, 0.4))
-    return cases.network_problem("erf", law, ("w",), 0.1, 0.4, count=24)
+    return cases.network_problem("erf", law, ("w",), 0.1, 0.4, count=12)
 
 
 def _distance(problem: Problem, f: Array, g: Array) -> float:
