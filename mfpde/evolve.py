@@ -138,7 +138,8 @@ def evolve(
         if widened is not state.measure:
             table = tabulate(problem, widened.grid)
             propagator = exponential.Propagator(table.grid, problem.temperature)
-            state = State(widened, state.time, state.step, state.dt, None, state.best_dual, state.rejected)
+            # a dual bound belongs to its box: the larger one starts its own
+            state = State(widened, state.time, state.step, state.dt, None, -np.inf, state.rejected)
             z = table.skeleton(widened.mass)
         if control.flux == "limited":
             result, state = _limited_step(table, state, z, target, control, external)

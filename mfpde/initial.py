@@ -113,8 +113,11 @@ def axis_mass(law: InitialLaw, axis: Axis) -> Array:
     z = (x - group.mean_along(_position(coordinate))) / std
     if std >= axis.width:
         return np.exp(-0.5 * z**2)
-    z_edges = (axis.edges - group.mean_along(_position(coordinate))) / std
-    return np.diff(ndtr(z_edges))
+    # expected share of each draw that falls to its two nearest centres, as for a point: the mean stays exact
+    ends = np.concatenate([[x[0] - axis.width], x, [x[-1] + axis.width]])
+    z_ends = (ends - group.mean_along(_position(coordinate))) / std
+    ramp = z_ends * ndtr(z_ends) + np.exp(-0.5 * z_ends**2) / np.sqrt(2.0 * np.pi)
+    return np.maximum(np.diff(ramp, n=2), 0.0)
 
 
 def initial_measure(law: InitialLaw, grid: Grid) -> GridMeasure:
