@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import legibility
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -264,10 +265,22 @@ def test_every_kind_of_output_is_drawn(kind: str, run: Callable[[str], Path], tm
     assert {path: path.read_bytes() for path in source.iterdir()} == before
     for path in paths:
         data = path.read_bytes()
-        assert data.startswith(b"\x89PNG") and len(data) < 400_000
+        assert data.startswith(b"\x89PNG") and len(data) < 800_000
         width = int.from_bytes(data[16:20], "big")
         assert width in (1020, 2100), f"{path.name} is {width} dots wide, not one or two columns of a page at 300 dpi"
     assert sorted(target.iterdir()) == sorted(paths)
+
+
+@pytest.mark.parametrize("kind", ["line", "species", "atoms", "particles"])
+def test_every_word_is_legible(kind: str, run: Callable[[str], Path]) -> None:
+    output = _read(run(kind))
+    for name, function in drawing.FIGURES.items():
+        with figures.style():
+            figure = function(output)
+            if figure is not None:
+                figures.settle(figure)
+                figure.canvas.draw()
+                assert legibility.faults(figure) == [], name
 
 
 @pytest.mark.parametrize("kind", ["particles", "stationary"])
@@ -389,6 +402,7 @@ def test_several_inputs_without_an_index_show_targets_or_classes(
     run: Callable[[str], Path], tmp_path: Path, quick: None
 ) -> None:
     directory = run("plane")
+    (directory / "particles.h5").unlink()
     for config in (EMPIRICAL, EMPIRICAL + '[training]\nloss = "logistic"\n'):
         _write_limit(directory / "limit.h5", {"w0": "line", "w1": "line"}, blocks=2, config=config)
         assert derived.along_index(_read(directory)) is None

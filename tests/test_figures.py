@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import legibility
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from mfpde import figures
 from mfpde.figures.densities import marginal, mass_levels, window
@@ -228,31 +228,9 @@ def _draw(name: str, seed: int = 1) -> Figure:
     return figure
 
 
-def _texts(figure: Figure) -> list[Text]:
-    """Every text that is really drawn; tick labels outside of the view are kept by matplotlib and left out here."""
-    drawn = [*figure.findobj(Text)]
-    hidden = set()
-    for ax in figure.axes:
-        for axis in (ax.xaxis, ax.yaxis):
-            shown = {id(tick) for tick in axis._update_ticks()}  # the ticks inside the view
-            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
-                if id(tick) not in shown:
-                    hidden |= {id(tick.label1), id(tick.label2)}
-    return [text for text in drawn if text.get_visible() and text.get_text().strip() and id(text) not in hidden]
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_text_is_large_enough_inside_the_sheet_and_nowhere_on_top_of_other_text(name: str) -> None:
-    figure = _draw(name)
-    boxes = []
-    for text in _texts(figure):
-        assert text.get_fontsize() >= 7, text.get_text()
-        box = text.get_window_extent()
-        assert box.x0 >= -0.5 and box.y0 >= -0.5, text.get_text()
-        assert box.x1 <= figure.bbox.width + 0.5 and box.y1 <= figure.bbox.height + 0.5, text.get_text()
-        boxes.append((text.get_text(), box.padded(-1.0)))
-    clashes = [(a, b) for i, (a, first) in enumerate(boxes) for b, second in boxes[:i] if first.overlaps(second)]
-    assert clashes == []
+    assert legibility.faults(_draw(name)) == []
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -97,7 +97,7 @@ def test_names_are_readable_safe_and_different() -> None:
         (["training.temperature=0.1,,0.2"], "it must be KEY=V1,V2"),
         (["training.temperature=0.1,0.1"], "twice"),
         (["training.time=1", "training.time=2"], "gives training.time twice"),
-        (["grid.bounds=[[-4,4]],[[50,60.0]]", "grid.cells=[16,16],[32]"], "grid.cells has 2 entries"),
+        (["grid.cells=[32],[16,16]"], "grid.cells has 2 entries"),
         (
             [
                 "output.seed=" + ",".join(map(str, range(200))),
@@ -191,7 +191,7 @@ def test_standard_input_and_parts(
 def test_an_interrupted_sweep_goes_on(study: Path, tmp_path: Path) -> None:
     """SIGTERM reaches the runs, which leave checkpoints; nothing of them stays alive."""
     out = tmp_path / "out"
-    arguments = ["--grid", "output.seed=1,2", "--set", "particles.step=2e-4", "--set", "output.snapshots=101"]
+    arguments = ["--grid", "output.seed=1,2", "--set", "particles.step=2e-3", "--set", "output.snapshots=101"]
     command = [
         sys.executable,
         "-m",
@@ -201,20 +201,18 @@ def test_an_interrupted_sweep_goes_on(study: Path, tmp_path: Path) -> None:
         "-o",
         str(out),
         "--no-figures",
-        "--jobs",
-        "2",
         *arguments,
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60.0
-    while len(list(out.glob("*/limit.h5"))) < 2 and time.monotonic() < until:
+    while not list(out.glob("*/limit.h5")) and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "Traceback" not in err
     assert not list(out.glob("*/.mfpde.lock"))
-    assert {run["state"] for run in json.loads((out / "sweep.json").read_text())["runs"]} <= {"waiting", "failed"}
+    assert {run["state"] for run in json.loads((out / "sweep.json").read_text())["runs"]} == {"waiting"}
     assert _sweep(study, out, *arguments, "--jobs", "2", "--resume").returncode == 0
     for seed in (1, 2):
         assert store.outline(out / f"output.seed={seed}" / "particles.h5")["attributes"]["finished"] == 1
@@ -222,7 +220,7 @@ def test_an_interrupted_sweep_goes_on(study: Path, tmp_path: Path) -> None:
 
 def test_commands_end_apart_from_each_other() -> None:
     """Codes, both streams and standard input of each, killed ones too; at most as many at a time as asked for."""
-    code = "import sys; data = sys.stdin.read(); print(data, sys.argv[1]); print('e', file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    code = "import sys; k = sys.argv[1]; print(sys.stdin.read(), k); print('e', file=sys.stderr); sys.exit(int(k))"
     commands: list[list[str]] = [[sys.executable, "-c", code, str(k)] for k in range(3)]
     commands.append([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
     ended: dict[int, Any] = {k: rest for k, *rest in run_commands(commands, 2, b"in")}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import mfpde
 
 
 def run_commands(
@@ -16,6 +20,9 @@ def run_commands(
     If the generator is closed early, by an interruption for example, the running ones get SIGTERM and are waited for.
     They form groups of their own, so that an interrupt from the keyboard reaches them once, as that SIGTERM.
     """
+    # the same mfpde as here, wherever this one was imported from
+    home = str(Path(mfpde.__file__).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
     running: set[subprocess.Popen[bytes]] = set()
     guard, stopped = threading.Lock(), False
 
@@ -24,7 +31,9 @@ def run_commands(
             if stopped:
                 return None
             pipe = subprocess.PIPE
-            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+            process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
+            )
             running.add(process)
         out, err = process.communicate(standard_input)
         running.discard(process)

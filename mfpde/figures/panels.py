@@ -212,6 +212,7 @@ def _curves(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
             legend.remove()
     if row.density is None:
         axes[0].set_ylim(-0.02, 1.02)
+        axes[0].set_yticks([0.0, 0.5, 1.0])
         axes[0].set_xlim(*_range(row, chosen)[0])
         return
     drawn = row.density[list(chosen)]
