@@ -2,7 +2,7 @@
 
     d rho/dt = d/dx (rho (x + (x - m))) + 1/2 d^2 rho/dx^2,  rho_0 = N(2, 1/4),  t = 1
 
-Peer: the same exponential fluxes with the mean inside the right-hand side, integrated by LSODA with its banded Jacobian.
+Peer: the same exponential fluxes with the mean inside the right-hand side, by LSODA with its banded Jacobian.
 Every row is one process, variants taken in turn; medians of CPU seconds. Run: python benchmarks/limit.py [--json]
 """
 

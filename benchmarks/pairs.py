@@ -1,6 +1,6 @@
 """Throughput of the closed-form pair forces against cache-blocked NumPy, all pairs of N neurons in d = 20, one thread.
 
-Medians of CPU seconds in one process, variants taken in turn; both give the same numbers. Run: python benchmarks/pairs.py
+Medians of CPU seconds in one process, variants in turn; both give the same numbers. Run: python benchmarks/pairs.py
 """
 
 from __future__ import annotations

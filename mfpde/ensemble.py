@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mfpde.core import noise
 from mfpde.errors import ConfigError, NumericalError
 from mfpde.initial import InitialLaw
-from mfpde.problem import Network, Pairwise, Problem
+from mfpde.problem import Pairwise, Problem
 from mfpde.steppers import forces, particles, sampling
 from mfpde.steppers.drive import Drive, Fields, Guide, guide
 from mfpde.steppers.forces import Force, Reference
@@ -72,7 +72,8 @@ class WidthRecord:
     """One width at one time: theta [R, N, p] in the order a, w .., b (angles in [-pi, pi)), and per replica [R]
 
     the risk, |f_N - f|^2 against the limit of the particles and of their copies (independent draws from the limit law),
-    and the mean of |theta_i - copy_i|^2 over particles, moving parameters only.  None without a limit or copies.
+    and the mean of |theta_i - copy_i|^2 over particles, moving parameters only, along the arc on
+    a circle.  None without a limit or copies.
     """
 
     width: int
@@ -351,13 +352,23 @@ def _measure(
     rows = ensemble.motion.rows
     distance = np.zeros(len(theta))
     for replica in range(len(theta)):
-        distance[replica] = np.sum((theta[replica, rows] - copies[replica, rows]) ** 2) / task.width
+        apart = theta[replica, rows] - copies[replica, rows]
+        # on the circle a slip by a whole turn is no distance
+        apart = _wrapped(apart) if _on_circle(ensemble.problem) else apart
+        distance[replica] = np.sum(apart**2) / task.width
     return risk, error, ensemble.force.observe(copies, reference)[1], distance
 
 
 def _parameters(problem: Problem, theta: Array) -> Array:
     """theta [R, p, N] as [R, N, parameters that exist], angles wrapped to [-pi, pi)."""
     values = np.ascontiguousarray(theta[:, : particles.kept_rows(problem)].transpose(0, 2, 1))
-    if isinstance(problem.model, Network) or problem.coordinates[0].kind != "circle":
-        return values
-    return np.mod(values + np.pi, 2.0 * np.pi) - np.pi
+    return _wrapped(values) if _on_circle(problem) else values
+
+
+def _on_circle(problem: Problem) -> bool:
+    return problem.coordinates[0].kind == "circle"
+
+
+def _wrapped(angle: Array) -> Array:
+    """Angles in [-pi, pi)."""
+    return np.asarray(np.mod(angle + np.pi, 2.0 * np.pi) - np.pi)

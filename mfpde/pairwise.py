@@ -72,9 +72,10 @@ def pairwise_problem(
 
 
 def gaussian_modes(dimension: int, width: float, reach: float) -> tuple[Array, Array]:
-    """(frequencies [m, D], weights [m]): exp(-|r|^2/(2 width^2)) = sum_m weights_m cos(frequencies_m . r), |r| <= reach.
+    """(frequencies [m, D], weights [m]): exp(-|r|^2/(2 width^2)) = sum_m weights_m cos(frequencies_m . r).
 
-    Poisson summation on a period 2L with L = reach/2 + 4.5 width: aliases and the cut tail are below 1e-16.
+    Exact for |r| <= reach: Poisson summation on a period 2L with L = reach/2 + 4.5 width, where aliases and the cut
+    tail are below 1e-16.
     """
     spacing = 2.0 * np.pi / (reach + 9.0 * width)
     count = int(np.ceil(8.7 / (width * spacing)))

@@ -195,8 +195,8 @@ import sys, time, types
 from mfpde.cli import main
 verb = types.ModuleType("verb")
 def run(args):
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(30)
     except KeyboardInterrupt:
         open({str(tmp_path / "checkpoint")!r}, "w").close()

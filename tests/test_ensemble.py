@@ -231,3 +231,16 @@ def test_descriptions_and_cost_tell_what_will_run() -> None:
     problem, _, settings = cases()["pairs"]
     assert ensemble.estimate_cost(problem, settings, 1.0)[0] == 10 * 2 * 5 * (8**2 + 33**2)
     assert ensemble.step_count(1.0, 0.05) == 20 and ensemble.step_count(1.0, 0.3) == 4
+
+
+def test_a_slip_by_a_whole_turn_is_no_coupling_error() -> None:
+    problem = pairwise_problem(0.5, potential="none", interaction="cosine", strength=2.0)
+    law = InitialLaw(GroupLaw("point"), GroupLaw("normal", std=1.0), GroupLaw("point"), 1)
+    times = np.array([0.0, 1.0])
+    drive = Drive(np.linspace(0.0, 1.0, 5), np.tile([0.8, 0.0], (5, 1)))
+    settings = EnsembleSettings(widths=(8,), replicas=2, step=0.1)
+    prepared = ensemble.prepare(problem, law, settings, drive)
+    begun = next(ensemble.evolve_ensemble(prepared, times)).state
+    turned = ensemble.EnsembleState(begun.index, begun.step, {8: begun.theta[8] + 2.0 * np.pi}, begun.copies)
+    plain, slipped = (next(ensemble.evolve_ensemble(prepared, times, state)).records[0] for state in (begun, turned))
+    np.testing.assert_allclose(slipped.coupling_error, plain.coupling_error, rtol=1e-9)

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mfpde.cli import solve
+from mfpde.cli import common, solve
 from mfpde.cli.main import main
-from mfpde.io import atoms, limit, particles, store
+from mfpde.io import atoms, interrupt, limit, particles, store
 from mfpde.io.difference import differences
 
 STUDY = """
@@ -496,16 +496,71 @@ def test_stopped_at_any_checkpoint_a_run_goes_on_as_if_nothing_had_happened(
     _same(tmp_path / "straight", tmp_path / "stopped")
 
 
+def test_a_signal_waits_for_the_end_of_a_record() -> None:
+    done = []
+    with common.termination_as_exception():
+        with pytest.raises(common.Terminated), interrupt.held():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("record")
+        assert done == ["record"]
+    with common.termination_as_exception():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)  # outside at once; here lost, as in a callback of the garbage collector
+        with pytest.raises(KeyboardInterrupt), interrupt.held():
+            done.append("next")
+        assert done == ["record", "next"]
+    with common.termination_as_exception(), interrupt.held():
+        assert interrupt.arrived() is None
+
+
+@pytest.mark.parametrize("module", [limit, particles])
+def test_a_signal_inside_a_record_or_a_save_leaves_both_whole(
+    module: Any, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _solve(study, tmp_path / "straight") == 0
+    record, image = module._Run.record, store.image
+    calls = itertools.count(1)
+
+    def record_signalled(self: Any, *arguments: Any) -> None:
+        if next(calls) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        record(self, *arguments)
+
+    def image_signalled(*arguments: Any) -> memoryview:
+        if next(calls) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return image(*arguments)
+
+    monkeypatch.setattr(module._Run, "record", record_signalled)
+    assert _solve(study, tmp_path / "stopped") == 143
+    monkeypatch.setattr(module._Run, "record", record)
+    name = "limit.h5" if module is limit else "particles.h5"
+    attributes = store.read(tmp_path / "stopped" / name)
+    reached = attributes.groups["/restart"].attributes["step"] if module is limit else attributes.attributes["index"]
+    assert reached == 2  # the third record is in the checkpoint
+    calls = itertools.count(1)
+    monkeypatch.setattr(store, "image", image_signalled)
+    assert _solve(study, tmp_path / "stopped", "--resume", "--checkpoint", "0") == 143
+    monkeypatch.setattr(store, "image", image)
+    assert _solve(study, tmp_path / "stopped", "--resume") == 0
+    _same(tmp_path / "straight", tmp_path / "stopped")
+
+
 _FORKS = """
-import os, random, sys, time
+import os, random, signal, sys, time
 from mfpde.cli.main import main
+signals = (signal.SIGINT, signal.SIGTERM)
 number, count, longest, directory, *arguments = sys.argv[1:]
 random.seed(0)
 assert main(["solve", *arguments, "-o", directory + "-straight", "--no-figures", "-q"]) == 0
 codes = []
 while True:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     process = os.fork()  # from a parent that has everything imported and compiled
     if process == 0:
+        for one in signals:
+            signal.signal(one, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         flags = ["--resume"] * os.path.exists(directory)
         code = main(["solve", *arguments, "-o", directory, "--no-figures", "-q", "--checkpoint", "0", *flags])
         sys.stdout.flush()
@@ -521,7 +576,7 @@ while True:
     if not ended:
         _, status = os.waitpid(process, 0)
     codes.append(os.waitstatus_to_exitcode(status))
-    # a signal that comes before its handler kills as it always does
+    # a signal that comes before its handler, or after, kills as it always does
     if codes[-1] not in (-9, -2, -15, 130, 143):
         break
 print("codes:", *codes)
@@ -546,7 +601,7 @@ def _kill_at_random(number: int, count: int, longest: float, study: Path, direct
     assert codes[-1] == "0", result.stderr[-2000:]
     assert len(codes) > 3
     assert "Traceback" not in result.stderr
-    assert "Exception ignored" not in result.stderr.replace("_after_at_fork_child_reinit_locks", "")
+    assert "Exception ignored" not in result.stderr
     _same(Path(f"{directory}-straight"), directory)
     assert sorted(path.name for path in directory.iterdir()) == ["limit.h5", "particles.h5", "summary.json"]
 

@@ -102,11 +102,12 @@ def render(figure: Figure, kind: str = "png") -> bytes:
 
 
 def _write_png(figure: Figure, buffer: io.BytesIO) -> None:
-    """Without the alpha channel, the lowest bit of the colours, which no eye sees, and a line on the writer."""
+    """Without the alpha channel, that a white page does not need, and without a line on the writer."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     dots = figure.get_dpi()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3] | 1).save(buffer, "png", dpi=(dots, dots))
+    image = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+    image.save(buffer, "png", dpi=(dots, dots))
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -40,7 +40,7 @@ def held() -> Iterator[None]:
 
     So does an earlier one whose exception was lost: Python drops those raised in callbacks of the garbage collector.
     """
-    _Arrived.waits = False
+    _Arrived.waits = True
     try:
         yield
     finally:
