@@ -161,13 +161,14 @@ def test_a_failing_run_stops_no_other_and_is_all_that_is_resumed(study: Path, tm
         assert run["risk"] == summary["limit"]["risk"]
         assert run["rates"]["coupling_error"] == summary["rates"]["coupling_error"]["slope"]
     assert _sweep(study, out, *arguments).returncode == 2  # refused without a flag
-    before = {path: path.stat().st_mtime_ns for path in out.glob("*/particles.h5")}
+    finished = [out / f"particles.step={step}" / "particles.h5" for step in ("0.1", "0.2")]
+    before = [path.stat().st_mtime_ns for path in finished]
     result = _sweep(study, out, *arguments, "--resume", "--json")
     assert result.returncode == 1
     answer = json.loads(result.stdout)
     assert [run["state"] for run in answer["runs"]] == ["kept", "failed", "kept"]
     assert answer["runs"][0]["free_energy"] == index["runs"][0]["free_energy"]
-    assert before == {path: path.stat().st_mtime_ns for path in out.glob("*/particles.h5")}
+    assert before == [path.stat().st_mtime_ns for path in finished]
 
 
 def test_standard_input_and_parts(

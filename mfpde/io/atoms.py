@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import problem as problems
-from mfpde.errors import DataFileError
+from mfpde.errors import DataFileError, MfpdeError
 from mfpde.io import store
 from mfpde.io.build import Study
 from mfpde.io.config import to_toml
@@ -74,7 +74,7 @@ def run_atoms(
             if time.perf_counter() - last_save >= checkpoint:
                 _save(_joined(study, before, found, wall + time.perf_counter() - began, False), path)
                 last_save = time.perf_counter()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, MfpdeError):
         if found or before is not None:
             _save(_joined(study, before, found, wall + time.perf_counter() - began, False), path)
         raise

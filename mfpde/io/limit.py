@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from mfpde import evolve, stationary
 from mfpde import problem as problems
-from mfpde.errors import DataFileError
+from mfpde.errors import DataFileError, MfpdeError
 from mfpde.initial import frozen_species, initial_measure
 from mfpde.io import store
 from mfpde.io.build import Study
 from mfpde.io.config import to_toml
 from mfpde.io.interrupt import held
-from mfpde.measures import Axis, Grid, GridMeasure
+from mfpde.measures import SMALLEST_MASS, Axis, Grid, GridMeasure
 from mfpde.tabulate import tabulate
 
 Array = NDArray[np.float64]
@@ -60,7 +60,7 @@ ENERGY_ROUND_OFF = 1e-13
 class Limit:
     """The limit along stored times.
 
-    times [K]; density [K, species, n_1, ..., n_D] on the last grid (0 where a cell was added later); f [K, n];
+    times [K]; density [K, species, n_1, ..., n_D] on the last grid (1e-200 where a cell was added later); f [K, n];
     history name -> [steps + 1]; drive_f [steps + 1, n] predictions after every step; ``rest`` the stationary measure
     or None; ``rejected`` steps.
     """
@@ -87,8 +87,8 @@ def run_limit(
 ) -> Limit:
     """Integrate the limit of ``study`` and write it to ``path``; ``report(time, free_energy, gap)`` after every step.
 
-    With ``resume`` a file of the same study continues, a finished one is only read.  An interruption writes a
-    checkpoint and goes on as the exception it was.
+    With ``resume`` a file of the same study continues, a finished one is only read.  An interruption or a numerical
+    failure writes a checkpoint and goes on as the exception it was.
     """
     run = _load(study, path) if resume and os.path.exists(path) else None
     if run is not None and run.limit.finished:
@@ -108,7 +108,7 @@ def run_limit(
                 last_save = time.perf_counter()
         limit = run.pack(_stationary(study, run), True)
         save(limit, path, run.state)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, MfpdeError):
         if run.times:
             save(run.pack(None, False), path, run.state)
         raise
@@ -166,14 +166,14 @@ class _Run:
 
 
 def _embedded(density: Array, small: Grid, grid: Grid) -> Array:
-    """A density on a larger grid with the same cells; the new ones are empty."""
+    """A density on a larger grid with the same cells; the new ones hold next to nothing, as when they are added."""
     if small.shape == grid.shape:
         return density
     pads = [(0, 0)]
     for inner, outer in zip(small.axes, grid.axes, strict=True):
         before = round((inner.lower - outer.lower) / outer.width)
         pads.append((before, outer.cells - inner.cells - before))
-    return np.pad(density, pads)
+    return np.pad(density, pads, constant_values=SMALLEST_MASS)
 
 
 def _start(study: Study) -> _Run:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import ensemble as ensembles
-from mfpde.errors import DataFileError
+from mfpde.errors import DataFileError, MfpdeError
 from mfpde.io import store
 from mfpde.io.build import Study
 from mfpde.io.config import to_toml
@@ -83,7 +83,7 @@ def run_particles(
                 last_save = time.perf_counter()
         run.finished = True
         _save(run, ensemble, path)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, MfpdeError):
         if run.state is not None:
             _save(run, ensemble, path)
         raise
