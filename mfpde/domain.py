@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
 TAIL = 1e-12
+# the share of the initial law that given bounds may cut off on a side
+CUT = 1e-3
 MAX_DIMENSION = 3
 AUTO_CELLS = {1: 512, 2: 128, 3: 48}
 COARSE_CELLS = {1: 400, 2: 56, 3: 28}
@@ -48,12 +50,27 @@ def choose_grid(
             raise ConfigError(key, f"has {len(given)} entries; this problem needs one for each of {names}")
     species = initial_laws.frozen_species(law, problem.frozen)
     box = bounds if bounds is not None else choose_box(problem, law)
+    if bounds is not None:
+        _check_start(law, moving, bounds)
     for c, (lower, _) in zip(moving, box, strict=True):
         if c.kind == "radius" and lower < 0.0:
             raise ConfigError("grid.bounds", f"starts at {lower:g} for the radius {c.name}; it must be at least 0")
     return Grid(
         tuple(Axis(c, *interval, count) for c, interval, count in zip(moving, box, counts, strict=True)), species
     )
+
+
+def _check_start(law: InitialLaw, moving: tuple[Coordinate, ...], bounds: tuple[Interval, ...]) -> None:
+    """Raise ConfigError where given bounds cut off more than CUT of the initial law on a side."""
+    for c, (lower, upper) in zip(moving, bounds, strict=True):
+        low, high = initial_laws.interval(law, c, CUT)
+        if c.kind != "circle" and (low < lower or high > upper):
+            raise ConfigError(
+                "grid.bounds",
+                f"is [{lower:g}, {upper:g}] for {c.name}, which cuts the initial law: [{low:.4g}, {high:.4g}] holds all"
+                f" but {CUT:g} of it on either side",
+                'widen it, or "auto"',
+            )
 
 
 def choose_box(problem: Problem, law: InitialLaw) -> tuple[Interval, ...]:

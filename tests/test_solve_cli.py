@@ -375,7 +375,12 @@ REFUSED = {
         'data.file is "no.csv", which does not exist',
         None,
     ),
-    "box beside the initial law": (["grid.bounds=[[50,60]]"], "holds none of the initial law", None),
+    "box beside the initial law": (["grid.bounds=[[50,60]]"], "cuts the initial law", "widen it"),
+    "more than the memory": (
+        ["particles.widths=[10000000]", "particles.replicas=1000000"],
+        "this machine has",
+        "fewer cells, widths, replicas or snapshots",
+    ),
 }
 
 

@@ -86,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         _refuse_impossible(args, study)
         if args.dry_run:
             return _dry_run(args, study)
+        _refuse_too_large(args, study)
         result = _solve(args, study, directory)
     result["wall_s"] = time.perf_counter() - began
     _write_summary(directory, result)
@@ -127,6 +128,23 @@ def _refuse_impossible(args: argparse.Namespace, study: Study) -> None:
         raise ConfigError("--only", f"is {args.only}, but {moving} coordinates move and a grid takes up to 3")
     if args.only == "stationary" and study.problem.temperature == 0.0:
         raise ConfigError("--only", "is stationary, which needs a training.temperature above 0")
+
+
+def _refuse_too_large(args: argparse.Namespace, study: Study) -> None:
+    """A run that cannot fit into memory is an error before anything is written, not a crash after hours."""
+    from mfpde.io.estimate import estimate
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = estimate(study)
+    keys = {"limit": "grid.cells", "particles": "particles.widths"}
+    for part in ("limit", "particles"):
+        needed = found.get(part, {}).get("bytes", 0) if args.only in (None, part) else 0
+        if needed > memory:
+            raise ConfigError(
+                keys[part],
+                f"asks for about {needed / 2**30:.3g} GiB, this machine has {memory / 2**30:.3g} GiB",
+                "fewer cells, widths, replicas or snapshots; --dry-run shows the estimate",
+            )
 
 
 def _dry_run(args: argparse.Namespace, study: Study) -> int:
@@ -268,7 +286,6 @@ def _run_particles(
         return None
     from mfpde.cli.progress import progress
     from mfpde.io import summary
-    from mfpde.io.limit import Limit
     from mfpde.io.particles import run_particles
 
     drive, bounds = _drive(limit)
@@ -283,7 +300,7 @@ def _run_particles(
             checkpoint=args.checkpoint,
             report=lambda t: update(t),
         )
-    final = limit.measure(len(limit.times) - 1) if isinstance(limit, Limit) else None
+    final = None if limit is None else limit.measure(len(limit.times) - 1)
     result["particles"] = summary.particle_numbers(particles, final)
     result["rates"] = summary.rate_numbers(particles)
     result["forces"] = {

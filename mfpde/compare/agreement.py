@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.compare import transport
-from mfpde.measures import GridMeasure
-from mfpde.problem import Coordinate, Problem
+from mfpde.compare import laws
+from mfpde.compare.laws import Law
+from mfpde.measures import GridMeasure, ParticleMeasure
+from mfpde.problem import Problem
 
 Array = NDArray[np.float64]
-
-# cells whose share is below this move W2 by less than round-off of the distances
-NEGLIGIBLE = 1e-10
 
 
 def reduced_atoms(problem: Problem, parameters: tuple[str, ...], theta: Array) -> dict[str, Array]:
@@ -33,45 +31,26 @@ def reduced_atoms(problem: Problem, parameters: tuple[str, ...], theta: Array) -
     return values
 
 
-def coordinate_distances(measure: GridMeasure, atoms: dict[str, Array]) -> dict[str, Array]:
-    """Exact one-dimensional W2^2 between the limit's marginal density and the particles of every replica.
+def replica_laws(problem: Problem, atoms: dict[str, Array]) -> Law:
+    """One measure of equal atoms per replica, from values [R, N] of every reduced coordinate."""
+    names = tuple(c.name for c in problem.coordinates)
+    stacked = np.stack([atoms[name] for name in names], axis=-1)
+    weights = np.full(stacked.shape[1], 1.0 / stacked.shape[1])
+    return tuple(ParticleMeasure(names, cloud, weights) for cloud in stacked)
 
-    atoms : name -> [R, N]; result : name -> [R], for every moving coordinate.
+
+def distances_to_limit(
+    problem: Problem, limit: GridMeasure | ParticleMeasure, law: Law
+) -> tuple[Array, dict[str, Array]]:
+    """(joint, per coordinate) W2^2 of every replica [R] to the limit over the moving coordinates.
+
+    Exact for each coordinate; the joint one is exact in one dimension and sliced in more, with fixed directions.
     """
-    found = {}
-    for axis in measure.grid.axes:
-        density = transport.quantile_of_cells(axis.edges, measure.marginal(axis.name)[1])
-        found[axis.name] = np.array(
-            [_line_or_circle(axis.coordinate, density, transport.quantile_of_atoms(x)) for x in atoms[axis.name]]
-        )
-    return found
-
-
-def _line_or_circle(coordinate: Coordinate, a: transport.Quantile, b: transport.Quantile) -> float:
-    if coordinate.kind == "circle":
-        return transport.wasserstein_circle(a, b)
-    return transport.wasserstein_line(a, b)
-
-
-def joint_distance(measure: GridMeasure, atoms: dict[str, Array], count: int = 64) -> Array:
-    """W2^2 between limit and particles of every replica : [R]; exact in one dimension, sliced in more.
-
-    The sliced distance takes cells as atoms at their centres; its ``count`` directions are the same for all widths.
-    """
-    grid = measure.grid
-    if len(grid.axes) == 1:
-        return coordinate_distances(measure, atoms)[grid.names[0]]
-    mass = measure.mass.sum(axis=0).reshape(-1)
-    keep = mass > NEGLIGIBLE
-    full = measure.mass.shape[1:]
-    cells = np.stack([np.broadcast_to(grid.along(k, a.centers), full).reshape(-1) for k, a in enumerate(grid.axes)])
-    clouds = np.stack([atoms[name] for name in grid.names])
-    total = np.zeros(clouds.shape[1])
-    for u in transport.directions(len(grid.axes), count):
-        limit = transport.quantile_of_atoms(u @ cells[:, keep], mass[keep])
-        projected = np.tensordot(u, clouds, axes=1)
-        total += [transport.wasserstein_line(limit, transport.quantile_of_atoms(x)) for x in projected]
-    return total / count
+    names = tuple(c.name for c in problem.moving)
+    circles = tuple(c.name for c in problem.moving if c.kind == "circle")
+    each = laws.coordinate_distances((limit,), law, names, circles)
+    joint = each[names[0]] if len(names) == 1 else laws.joint_distances((limit,), law, names)
+    return joint, each
 
 
 def particle_moments(atoms: dict[str, Array], order: int = 4) -> dict[str, Array]:

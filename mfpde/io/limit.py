@@ -54,6 +54,8 @@ HISTORY = (
 PECLET_ADVICE, PECLET_LIMITED = 1.0, 25.0
 # an energy increase is one that round-off of the terms of F does not explain
 ENERGY_ROUND_OFF = 1e-13
+# mass in an outermost layer of cells from which on the user is told that the box is too small
+EDGE_WARNING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,9 @@ def run_limit(
             if time.perf_counter() - last_save >= checkpoint:
                 save(run.pack(None, False), path, run.state)
                 last_save = time.perf_counter()
+        edge = max(run.history["boundary_mass"])
+        if edge > EDGE_WARNING:
+            log.warning("up to %.2g of the mass stood at the edge of the box: widen grid.bounds", edge)
         limit = run.pack(_stationary(study, run), True)
         save(limit, path, run.state)
     except (KeyboardInterrupt, MfpdeError):

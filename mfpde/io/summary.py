@@ -14,7 +14,7 @@ from mfpde.errors import MfpdeError
 from mfpde.io.atoms import AtomLimit
 from mfpde.io.limit import ENERGY_ROUND_OFF, Limit
 from mfpde.io.particles import Particles, Width
-from mfpde.measures import GridMeasure, moments
+from mfpde.measures import GridMeasure, ParticleMeasure, moments
 from mfpde.problem import Pairwise, Problem
 from mfpde.stationary import Stationary
 
@@ -106,7 +106,7 @@ def distance_numbers(limit: Limit, rest: Stationary) -> dict[str, Any]:
     }
 
 
-def particle_numbers(particles: Particles, final: GridMeasure | None) -> list[dict[str, Any]]:
+def particle_numbers(particles: Particles, final: GridMeasure | ParticleMeasure | None) -> list[dict[str, Any]]:
     """One entry per width at the final time; means over replicas with standard errors.
 
     ``w2`` is the root of the mean squared distance to the limit, exact in one dimension, sliced in more;
@@ -115,7 +115,7 @@ def particle_numbers(particles: Particles, final: GridMeasure | None) -> list[di
     return [_width_numbers(particles, width, final) for width in particles.widths]
 
 
-def _width_numbers(particles: Particles, width: Width, final: GridMeasure | None) -> dict[str, Any]:
+def _width_numbers(particles: Particles, width: Width, final: GridMeasure | ParticleMeasure | None) -> dict[str, Any]:
     problem = particles.study.problem
     atoms = agreement.reduced_atoms(problem, width.parameters, width.theta[-1])
     entry: dict[str, Any] = {"width": width.width, "replicas": width.theta.shape[1]}
@@ -127,8 +127,8 @@ def _width_numbers(particles: Particles, width: Width, final: GridMeasure | None
         entry.setdefault(name, None)
     entry["w2"] = None
     if final is not None:
-        entry["w2"] = float(np.sqrt(np.mean(agreement.joint_distance(final, atoms))))
-        each = agreement.coordinate_distances(final, atoms)
+        joint, each = agreement.distances_to_limit(problem, final, agreement.replica_laws(problem, atoms))
+        entry["w2"] = float(np.sqrt(np.mean(joint)))
         entry["w2_coordinates"] = {name: float(np.sqrt(np.mean(values))) for name, values in each.items()}
     entry["moments"] = {
         name: [float(v) for v in np.mean(values, axis=-1)] for name, values in agreement.particle_moments(atoms).items()

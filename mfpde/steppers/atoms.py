@@ -25,7 +25,9 @@ from mfpde.problem import Pairwise, Problem
 Array = NDArray[np.float64]
 
 ORDER = 8
-NODES_PER_COORDINATE = {1: 96, 2: 20, 3: 12}
+# nodes per moving coordinate: as many as the work of one right-hand side (atoms x data nodes) allows, between these
+FEWEST_NODES, MOST_NODES = 14, {1: 400, 2: 96, 3: 36}
+WORK = 2e6
 RELATIVE_TOLERANCE = 1e-8
 # predictions are kept at this many times per interval: what drives the copies of an ensemble
 PATH_POINTS = 8
@@ -51,7 +53,7 @@ class AtomSnapshot:
 
 def initial_atoms(problem: Problem, law: InitialLaw) -> ParticleMeasure:
     """Product Gauss rule of the initial law over all coordinates, frozen ones included."""
-    count = NODES_PER_COORDINATE.get(len(problem.moving), 8)
+    count = _node_count(problem)
     values, weights = np.zeros((1, 0)), np.ones(1)
     for coordinate in problem.coordinates:
         x, p = gauss_nodes(law, coordinate, count)
@@ -60,6 +62,17 @@ def initial_atoms(problem: Problem, law: InitialLaw) -> ParticleMeasure:
         keep = weights > datalaws.SMALLEST_WEIGHT
         values, weights = values[keep], weights[keep]
     return ParticleMeasure(tuple(c.name for c in problem.coordinates), values, weights / weights.sum())
+
+
+def _node_count(problem: Problem) -> int:
+    """Analytic flows converge with a dozen nodes; where neurons part ways only many small atoms resolve the divide."""
+    moving, model = len(problem.moving), problem.model
+    if moving not in MOST_NODES:
+        return 8
+    nodes = len(problem.data.y)
+    if not isinstance(model, Pairwise):
+        nodes *= len(datalaws.rotation_average(problem.data, model.activation != "relu")[1])
+    return int(np.clip((WORK / nodes) ** (1.0 / moving), FEWEST_NODES, MOST_NODES[moving]))
 
 
 class AtomFlow:
