@@ -50,11 +50,11 @@ def choose_grid(
             raise ConfigError(key, f"has {len(given)} entries; this problem needs one for each of {names}")
     species = initial_laws.frozen_species(law, problem.frozen)
     box = bounds if bounds is not None else choose_box(problem, law)
-    if bounds is not None:
-        _check_start(law, moving, bounds)
     for c, (lower, _) in zip(moving, box, strict=True):
         if c.kind == "radius" and lower < 0.0:
             raise ConfigError("grid.bounds", f"starts at {lower:g} for the radius {c.name}; it must be at least 0")
+    if bounds is not None:
+        _check_start(law, moving, bounds)
     return Grid(
         tuple(Axis(c, *interval, count) for c, interval, count in zip(moving, box, counts, strict=True)), species
     )

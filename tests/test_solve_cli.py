@@ -330,7 +330,7 @@ def test_stationary_alone(
     assert abs(alone["gap"]) <= 1e-10
     capsys.readouterr()
     assert _solve(study, tmp_path / "run", "--resume") == 4  # no limit to continue
-    assert "not a limit" in capsys.readouterr().err
+    assert "not the kind 'limit'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import problem as problems
-from mfpde.errors import DataFileError, MfpdeError
+from mfpde.errors import MfpdeError
 from mfpde.io import store
 from mfpde.io.build import Study
-from mfpde.io.config import to_toml
+from mfpde.io.origin import read_own, root_attributes
 from mfpde.measures import ParticleMeasure
 from mfpde.steppers import atoms
 
@@ -152,19 +152,12 @@ def _save(limit: AtomLimit, path: str) -> None:
         groups["/limit"] = store.Group(
             {**groups["/limit"].variables, "x": store.Variable(("node", "block"), problem.data.x)}
         )
-    config = limit.study.config
-    root = store.provenance(to_toml(config), config.title or limit.study.name, config.output.seed, limit.finished)
-    store.write(path, groups, {**root, "study": limit.study.name, "kind": "atoms"})
+    store.write(path, groups, root_attributes(limit.study, "atoms", limit.finished))
 
 
 def load_atoms(study: Study, path: str) -> AtomLimit:
     """The atoms of ``study`` from their file."""
-    contents = store.read(path)
-    if contents.attributes["config_sha256"] != store.provenance(to_toml(study.config), "", 0, False)["config_sha256"]:
-        raise DataFileError(f"{path} was made by another study", "use --overwrite, or another output directory")
-    kind = contents.attributes["kind"]
-    if kind != "atoms":
-        raise DataFileError(f"{path} holds the kind '{kind}', not atoms", "use --overwrite, or another directory")
+    contents = read_own(study, path, "atoms")
     v = contents.groups["/limit"].variables
     h = contents.groups["/history"].variables
     restart = contents.groups["/restart"]

@@ -11,19 +11,19 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import evolve, stationary
 from mfpde import problem as problems
-from mfpde.errors import DataFileError, MfpdeError
+from mfpde.errors import MfpdeError
 from mfpde.initial import frozen_species, initial_measure
 from mfpde.io import store
 from mfpde.io.build import Study
-from mfpde.io.config import to_toml
 from mfpde.io.interrupt import held
+from mfpde.io.origin import read_own, root_attributes
 from mfpde.measures import SMALLEST_MASS, Axis, Grid, GridMeasure
 from mfpde.tabulate import tabulate
 
@@ -124,7 +124,7 @@ def save_stationary(study: Study, path: str) -> stationary.Stationary:
     """The stationary measure alone, from the initial law as first guess, written to ``path``."""
     table = tabulate(study.problem, study.grid)
     rest = stationary.stationary(table, table.predict(initial_measure(study.law, study.grid).mass))
-    store.write(path, {"/stationary": stationary_group(study, rest)}, _root(study, "stationary", True))
+    store.write(path, {"/stationary": stationary_group(study, rest)}, root_attributes(study, "stationary", True))
     return rest
 
 
@@ -324,13 +324,7 @@ def save(limit: Limit, path: str, state: evolve.State) -> None:
         "rejected": state.rejected,
     }
     groups["/restart"] = store.Group(restart, attributes)
-    store.write(path, groups, _root(limit.study, "limit", limit.finished))
-
-
-def _root(study: Study, kind: str, finished: bool) -> dict[str, Any]:
-    config = study.config
-    root = store.provenance(to_toml(config), config.title or study.name, config.output.seed, finished)
-    return {**root, "study": study.name, "kind": kind}
+    store.write(path, groups, root_attributes(limit.study, "limit", limit.finished))
 
 
 def load_limit(study: Study, path: str) -> Limit:
@@ -339,14 +333,8 @@ def load_limit(study: Study, path: str) -> Limit:
 
 
 def _load(study: Study, path: str) -> _Run:
-    contents = store.read(path)
+    contents = read_own(study, path, "limit")
     attributes, groups = contents.attributes, contents.groups
-    if attributes["config_sha256"] != store.provenance(to_toml(study.config), "", 0, False)["config_sha256"]:
-        raise DataFileError(f"{path} was made by another study", "use --overwrite, or another output directory")
-    if attributes["kind"] != "limit":
-        raise DataFileError(
-            f"{path} holds the kind '{attributes['kind']}', not a limit", "use --overwrite, or another output directory"
-        )
     restart = groups["/restart"]
     start = {name: variable.data for name, variable in restart.variables.items()}
     axes = tuple(

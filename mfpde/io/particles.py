@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import ensemble as ensembles
-from mfpde.errors import DataFileError, MfpdeError
+from mfpde.errors import MfpdeError
 from mfpde.io import store
 from mfpde.io.build import Study
-from mfpde.io.config import to_toml
 from mfpde.io.interrupt import held
+from mfpde.io.origin import read_own, root_attributes
 from mfpde.steppers.drive import Drive
 
 Array = NDArray[np.float64]
@@ -181,11 +181,8 @@ def _save(run: _Run, ensemble: ensembles.Ensemble, path: str) -> None:
         if run.state.copies is not None:
             variables["copies"] = store.Variable(("replica", "row", "particle"), run.state.copies[width])
         groups[f"/restart/N{width:06d}"] = store.Group(variables)
-    config = run.study.config
-    root = store.provenance(to_toml(config), config.title or run.study.name, config.output.seed, run.finished)
+    root = root_attributes(run.study, "particles", run.finished)
     extra = {
-        "study": run.study.name,
-        "kind": "particles",
         "forces": packed.description,
         "integration_error": packed.integration_error,
         "wall_s": run.wall,
@@ -222,14 +219,8 @@ def _width(group: store.Group) -> Width:
 
 
 def _load(study: Study, path: str) -> _Run:
-    contents = store.read(path)
+    contents = read_own(study, path, "particles")
     a, groups = contents.attributes, contents.groups
-    if a["config_sha256"] != store.provenance(to_toml(study.config), "", 0, False)["config_sha256"]:
-        raise DataFileError(f"{path} was made by another study", "use --overwrite, or another output directory")
-    if a["kind"] != "particles":
-        raise DataFileError(
-            f"{path} holds the kind '{a['kind']}', not particles", "use --overwrite, or another output directory"
-        )
     run = _Run(study)
     theta, copies = {}, {}
     for width in study.config.particles.widths:
