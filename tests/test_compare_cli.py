@@ -141,7 +141,7 @@ def test_diff_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         _write(directory / "limit.h5")
         _write(directory / "particles.h5")
     assert main(["compare", str(one), str(two), "--rtol", "0", "--atol", "0"]) == 0
-    assert capsys.readouterr().out == "same\n"
+    assert capsys.readouterr().out.startswith("equal")
     _write(two / "particles.h5", _groups(density=Variable(("time", "w"), np.arange(15.0).reshape(5, 3) / 7.001)))
     assert main(["compare", str(one), str(two), "--atol", "0"]) == 1
     out = capsys.readouterr().out

@@ -104,7 +104,7 @@ def _diff(args: argparse.Namespace) -> int:
     for a, b, each in found:
         _print_differences(a, b, each)
     if count == 0:
-        print("same")
+        print("equal: every group, variable, axis, attribute and number")
     return int(count > 0)
 
 
