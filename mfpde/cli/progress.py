@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,9 +23,14 @@ def progress(label: str, total: float, quiet: bool = False) -> Iterator[Update]:
 
 def _bar(label: str, total: float) -> Iterator[Update]:
     from tqdm import tqdm  # slow to import, only a terminal needs it
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
     layout = "{desc} {percentage:3.0f}%|{bar}| {n:.4g}/{total:.4g} [{elapsed}<{remaining}{postfix}]"
-    with tqdm(total=total, desc=label, bar_format=layout, file=sys.stderr, dynamic_ncols=True, leave=False) as bar:
+    # log lines go above the bar, not into it
+    with (
+        logging_redirect_tqdm([logging.getLogger("mfpde")]),
+        tqdm(total=total, desc=label, bar_format=layout, file=sys.stderr, dynamic_ncols=True, leave=False) as bar,
+    ):
 
         def update(done: float, free_energy: float | None = None, gap: float | None = None) -> None:
             bar.set_postfix_str(_numbers(free_energy, gap), refresh=False)
