@@ -132,8 +132,8 @@ def _stationary_box(problem: Problem, law: InitialLaw, box: list[Interval]) -> l
     species = initial_laws.frozen_species(law, problem.frozen)
     moving = problem.moving
     count = COARSE_CELLS[len(moving)]
-    for _ in range(10):
-        box = [_scaled(c, interval, 1.3) for c, interval in zip(moving, box, strict=True)]
+    for attempt in range(16):
+        box = [_scaled(c, interval, 1.3 if attempt == 0 else 1.6) for c, interval in zip(moving, box, strict=True)]
         grid = Grid(tuple(Axis(c, *i, count) for c, i in zip(moving, box, strict=True)), species)
         table = tabulate(problem, grid)
         start = initial_laws.initial_measure(law, grid)

@@ -93,8 +93,9 @@ class Axis:
         face, here = self.edges[1:], self.centers
         following = np.append(here[1:], here[-1] + self.width)
         shift = k * self.width / face
-        forward = base * np.exp(k * np.log(face / here) - 0.5 * shift)
-        backward = base * np.exp(k * np.log(face / following) + 0.5 * shift)
+        with np.errstate(over="ignore"):  # an infinite rate is refused by the step, in words
+            forward = base * np.exp(k * np.log(face / here) - 0.5 * shift)
+            backward = base * np.exp(k * np.log(face / following) + 0.5 * shift)
         return shift, forward, backward
 
 

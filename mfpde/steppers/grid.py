@@ -77,12 +77,12 @@ class Propagator:
             up, down = self._rates[2 * axis], self._rates[2 * axis + 1]
             fluxes.exponential_rates(capped, self.temperature, axis, shift, forward, backward, periodic, up, down)
         stiffness = fluxes.largest_exit_rate(*self._rates)
-        stages = max(2, int(np.ceil(stiffness * dt / STAGE_MARGIN)) + 1)
-        if stages > MAX_STAGES:
+        if not stiffness * dt < MAX_STAGES:
             raise NumericalError(
-                f"a step of {dt:.3g} would take {stages} sweeps: some cell empties at the rate {stiffness:.3g}",
-                "use wider cells, a tighter box, or a smaller step",
+                f"a step of {dt:.3g} takes {stiffness * dt:.3g} sweeps: some cell empties at the rate {stiffness:.3g}",
+                "use more cells, a tighter box, or a smaller step",
             )
+        stages = max(2, int(np.ceil(stiffness * dt / STAGE_MARGIN)) + 1)
         fluxes.propagate(mass.reshape(shape), dt, stages, *self._rates, self._work, self._out)
         return np.maximum(self._out, SMALLEST_MASS).reshape(mass.shape), stages
 
