@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import mfpde
 from mfpde.errors import MfpdeError
-from mfpde.io import interrupt
+from mfpde.io import interrupt, studies
 
 
 class UsageError(MfpdeError):
@@ -48,6 +48,17 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="no log and no progress on stderr")
     group.add_argument("-v", "--verbose", action="store_true", help="log more")
     group.add_argument("--traceback", action="store_true", help="show where an internal error came from")
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """The study of the verbs that run one."""
+    parser.add_argument(
+        "study",
+        nargs="?",
+        default=studies.DEFAULT,
+        metavar="STUDY",
+        help=f"a TOML file, - for standard input, or a built-in name (default: {studies.DEFAULT})",
+    )
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mfpde")
 
-DEFAULT_STUDY = "single-index"
 LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE = "limit.h5", "particles.h5", "summary.json"
 PARTS = ("limit", "particles", "stationary")
 # what a run replaces: particles alone leave the limit that drives them, a limit alone leaves the particles
@@ -38,13 +37,7 @@ OWN_FILES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument(
-        "study",
-        nargs="?",
-        default=DEFAULT_STUDY,
-        metavar="STUDY",
-        help=f"a TOML file, - for standard input, or a built-in name (default: {DEFAULT_STUDY})",
-    )
+    common.add_study(parser)
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="where to write (default: a new directory named after it)"
     )

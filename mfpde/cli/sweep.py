@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mfpde.cli import common
-from mfpde.cli.solve import DEFAULT_STUDY, PARTS, SUMMARY_FILE
+from mfpde.cli.solve import PARTS, SUMMARY_FILE
 from mfpde.errors import ConfigError, FileSystemError, MfpdeError
 from mfpde.io import config as configs
 
@@ -44,13 +44,7 @@ class Run:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare STUDY, --grid and what solve takes."""
-    parser.add_argument(
-        "study",
-        nargs="?",
-        default=DEFAULT_STUDY,
-        metavar="STUDY",
-        help=f"a TOML file, - for standard input, or a built-in name (default: {DEFAULT_STUDY})",
-    )
+    common.add_study(parser)
     parser.add_argument(
         "--grid",
         action="append",
