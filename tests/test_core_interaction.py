@@ -6,7 +6,7 @@ import naive
 import numpy as np
 import pytest
 
-from mfpde.core import interaction
+from mfpde.core import interaction, parallel
 from mfpde.core.activations import CODES
 
 HERMITE = np.array([0.3, -1.0, 0.5, 0.25])
@@ -33,6 +33,79 @@ def test_predict_pullback_and_potential_match_the_formulas(name: str, d: int, po
     np.testing.assert_allclose(f, naive.predict(name, HERMITE, theta, mass, x), rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(psi, naive.potential(name, HERMITE, theta, x, r), rtol=1e-12, atol=1e-11)
     np.testing.assert_allclose(gradient, naive.pullback(name, HERMITE, theta, x, r), rtol=1e-12, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("d", "points", "nodes"), [(1, 1, 1), (3, 127, 6), (10, 300, 533)])
+def test_single_precision_errs_by_its_own_rounding(name: str, d: int, points: int, nodes: int) -> None:
+    theta, mass, x, r = setting(d, points, nodes)
+    # relu jumps where z changes sign, so its slope is compared away from the kink
+    theta[-1] += 5.0 if name == "relu" else 0.0
+    r /= nodes
+    f, psi, gradient = np.empty(nodes), np.empty(points), np.empty_like(theta)
+    interaction.predict(CODES[name], HERMITE, theta, mass, x, f, "single")
+    interaction.potential(CODES[name], HERMITE, theta, x, r, psi, "single")
+    interaction.pullback(CODES[name], HERMITE, theta, x, r, gradient, "single")
+    # sums over 4 * BLOCKS nodes are single: a few ulp times the sum of the absolute terms
+    scale = np.max(np.abs(naive.activation(name, naive.preactivations(theta, x), HERMITE))) + 1.0
+    np.testing.assert_allclose(f, naive.predict(name, HERMITE, theta, mass, x), rtol=0, atol=2e-6 * scale)
+    np.testing.assert_allclose(psi, naive.potential(name, HERMITE, theta, x, r), rtol=0, atol=8e-6 * scale)
+    expected = naive.pullback(name, HERMITE, theta, x, r)
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=2e-5 * scale)
+    assert not np.array_equal(gradient, expected)
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+@pytest.mark.parametrize(("points", "nodes"), [(10_000, 37), (70_001, 5), (300_000, 3)])
+def test_any_number_of_threads_gives_the_same_bits(points: int, nodes: int, precision: str) -> None:
+    theta, mass, x, r = setting(3, points, nodes)
+    results = []
+    for threads in (1, 2, 4):
+        f, psi, gradient = np.empty(nodes), np.empty(points), np.empty_like(theta)
+        with parallel.team(threads):
+            interaction.predict(CODES["tanh"], HERMITE, theta, mass, x, f, precision)
+            interaction.potential(CODES["tanh"], HERMITE, theta, x, r, psi, precision)
+            interaction.pullback(CODES["tanh"], HERMITE, theta, x, r, gradient, precision)
+        results.append((f, psi, gradient))
+    for other in results[1:]:
+        assert all(np.array_equal(one, two) for one, two in zip(results[0], other, strict=True))
+    np.testing.assert_allclose(
+        results[0][0], naive.predict("tanh", (), theta, mass, x), rtol=0, atol=1e-14 if precision == "double" else 1e-7
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [1e-12, 1e-6, 1.0, 1e3])
+def test_small_and_large_arguments_match_the_formulas(name: str, size: float) -> None:
+    theta, mass, x, r = setting(4, 60, 9)
+    theta[1:] *= size
+    f, gradient = np.empty(9), np.empty_like(theta)
+    interaction.predict(CODES[name], HERMITE, theta, mass, x, f)
+    interaction.pullback(CODES[name], HERMITE, theta, x, r, gradient)
+    z = naive.preactivations(theta, x)
+    # an argument z is known to eps |z|, hence sigma to eps |z sigma'|
+    value = np.abs(naive.activation(name, z, HERMITE)) + np.abs(z * naive.activation_slope(name, z, HERMITE)) + 1e-3
+    bound = 1e-12 * (np.abs(mass * theta[0]) @ value)
+    assert np.all(np.abs(f - naive.predict(name, HERMITE, theta, mass, x)) <= bound)
+    expected = naive.pullback(name, HERMITE, theta, x, r)
+    curvature = (np.max(np.abs(z)) + 1.0) ** (2 if name == "hermite" else 1 if name != "quadratic" else 2)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-11, atol=1e-13 * curvature * np.max(np.abs(expected)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_broken_parameter_is_seen_in_the_prediction(bad: float) -> None:
+    theta, mass, x, r = setting(4, 60, 9)
+    theta[0, 3] = bad
+    f, gradient = np.empty(9), np.empty_like(theta)
+    interaction.predict(CODES["tanh"], HERMITE, theta, mass, x, f)
+    interaction.pullback(CODES["tanh"], HERMITE, theta, x, r, gradient)
+    assert not np.any(np.isfinite(f))
+    theta[0, 3], theta[2, 3] = 1.0, np.nan
+    interaction.predict(CODES["tanh"], HERMITE, theta, mass, x, f)
+    interaction.pullback(CODES["tanh"], HERMITE, theta, x, r, gradient)
+    assert np.all(np.isnan(f)) and np.all(np.isnan(gradient[:, 3]))
+    # the others do not notice
+    assert np.all(np.isfinite(np.delete(gradient, 3, axis=1)))
 
 
 def test_pullback_is_the_adjoint_derivative_of_predict() -> None:

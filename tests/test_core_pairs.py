@@ -8,7 +8,7 @@ import naive
 import numpy as np
 import pytest
 
-from mfpde.core import pairs
+from mfpde.core import pairs, parallel
 from mfpde.core.activations import CODES
 from mfpde.core.interaction import predict
 from mfpde.core.quadrature import hermite_coefficients
@@ -80,6 +80,27 @@ def test_force_is_half_the_gradient_of_the_energy(name: str, d: int, count: int)
             moved[row, i] -= 2.0 * step
             slope = (above - energy(name, moved)) / (2.0 * step)
             assert out[row, i] == pytest.approx(0.5 * count * slope, rel=1e-6, abs=2e-9 * count)
+
+
+@pytest.mark.parametrize("name", pairs.KERNELS)
+def test_single_precision_errs_by_its_own_rounding(name: str) -> None:
+    theta = setting(10, 700)
+    exact, single = force(name, theta), np.empty_like(theta)
+    pairs.pair_force(CODES[name], HERMITE, theta, single, "single")
+    np.testing.assert_allclose(single, exact, rtol=0, atol=3e-6 * np.max(np.abs(exact)))
+    energies = [pairs.pair_energy(CODES[name], HERMITE, theta[0], theta[1:-1], p) for p in ("double", "single")]
+    assert energies[1] == pytest.approx(energies[0], rel=1e-5)
+    assert not np.array_equal(single, exact)
+
+
+@pytest.mark.parametrize("name", pairs.KERNELS)
+def test_any_number_of_threads_gives_the_same_bits(name: str) -> None:
+    theta = setting(2, 9001 if name == "erf" else 4500)
+    results = []
+    for threads in (1, 2, 4):
+        with parallel.team(threads):
+            results.append(np.vstack([force(name, theta), np.full(theta.shape[1], energy(name, theta))]))
+    assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
 
 
 def test_relu_is_finite_at_coincident_opposite_and_vanishing_weights() -> None:

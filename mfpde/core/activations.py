@@ -1,30 +1,29 @@
-"""Activations and their derivatives by integer code.
+"""Activations and their derivatives by integer code, on vectors and scalars.
 
 Formulas: erf is erf(z / sqrt 2), gelu z Phi(z), softplus log(1 + e^z), quadratic z^2, hermite
-sum_k c_k He_k(z) / sqrt(k!). A code, not a function, is passed to the kernels: Numba's cache does not survive function
-arguments. Branches on the code stand outside the loops, whose bodies vectorise.
+sum_k c_k He_k(z) / sqrt(k!). Kernels are compiled once per code: a function argument would not survive Numba's cache,
+a branch on the code inside a loop would cost more than the activation.
+
+Infinite arguments give the limit where there is one (erf, relu, sigmoid, softplus, tanh; gelu at -inf: NaN), NaN for
+sin and hermite; NaN gives NaN, but for relu 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.core.elementary import (
-    KERNEL,
-    cosine,
-    erf_scaled,
-    erf_scaled_slope,
-    sigmoid,
-    sine,
-    softplus,
-    tanh,
-)
+from mfpde.core.elementary import HELPER, KERNEL, cosine, erf_scaled, erf_scaled_slope, sigmoid, sine, softplus, tanh
+from mfpde.core.vector import filled, fma, lanes, load, select, store
 
 Array = NDArray[np.float64]
+Kernel = Callable[..., None]
 
 RELU, TANH, ERF, SIGMOID, GELU, SOFTPLUS, SIN, QUADRATIC, IDENTITY, HERMITE = range(10)
 CODES: dict[str, int] = {
@@ -42,138 +41,147 @@ CODES: dict[str, int] = {
 HOMOGENEITY: dict[str, int] = {"relu": 1, "identity": 1, "quadratic": 2}
 
 
-@njit(**KERNEL)
-def fill(code: int, hermite: Array, z: Array, value: Array) -> None:
-    """value_i = sigma(z_i); z and value of equal length, contiguous."""
-    n = z.shape[0]
-    if code == RELU:
-        for i in range(n):
-            value[i] = z[i] if z[i] > 0.0 else 0.0
-    elif code == TANH:
-        for i in range(n):
-            value[i] = tanh(z[i])
-    elif code == ERF:
-        for i in range(n):
-            value[i] = erf_scaled(z[i])
-    elif code == SIGMOID:
-        for i in range(n):
-            value[i] = sigmoid(z[i])
-    elif code == GELU:
-        for i in range(n):
-            value[i] = 0.5 * z[i] * (1.0 + erf_scaled(z[i]))
-    elif code == SOFTPLUS:
-        for i in range(n):
-            value[i] = softplus(z[i])
-    elif code == SIN:
-        for i in range(n):
-            value[i] = sine(z[i])
-    elif code == QUADRATIC:
-        for i in range(n):
-            value[i] = z[i] * z[i]
-    elif code == IDENTITY:
-        for i in range(n):
-            value[i] = z[i]
-    else:
-        _fill_hermite(hermite, z, value)
+@njit(**HELPER)
+def _relu(series: Array, z: Any) -> Any:
+    return select(z > 0.0, z, 0.0), select(z > 0.0, filled(z, 1.0), 0.0)
 
 
-@njit(**KERNEL)
-def fill_slope(code: int, hermite: Array, z: Array, slope: Array) -> None:
-    """slope_i = sigma'(z_i), with relu'(0) = 0."""
-    n = z.shape[0]
-    if code == RELU:
-        for i in range(n):
-            slope[i] = 1.0 if z[i] > 0.0 else 0.0
-    elif code == TANH:
-        for i in range(n):
-            value = tanh(z[i])
-            slope[i] = 1.0 - value * value
-    elif code == ERF:
-        for i in range(n):
-            slope[i] = erf_scaled_slope(z[i])
-    elif code == SIGMOID:
-        for i in range(n):
-            slope[i] = sigmoid(z[i]) * sigmoid(-z[i])
-    elif code == GELU:
-        for i in range(n):
-            slope[i] = 0.5 * (1.0 + erf_scaled(z[i]) + z[i] * erf_scaled_slope(z[i]))
-    elif code == SOFTPLUS:
-        for i in range(n):
-            slope[i] = sigmoid(z[i])
-    elif code == SIN:
-        for i in range(n):
-            slope[i] = cosine(z[i])
-    elif code == QUADRATIC:
-        for i in range(n):
-            slope[i] = 2.0 * z[i]
-    elif code == IDENTITY:
-        for i in range(n):
-            slope[i] = 1.0
-    else:
-        _fill_hermite(_derivative_coefficients(hermite), z, slope)
+@njit(**HELPER)
+def _tanh(series: Array, z: Any) -> Any:
+    value = tanh(z)
+    return value, fma(-value, value, 1.0)
 
 
-@njit(**KERNEL)
-def fill_both(code: int, hermite: Array, z: Array, value: Array, slope: Array) -> None:
-    """value_i = sigma(z_i) and slope_i = sigma'(z_i) in one pass where they share work."""
-    n = z.shape[0]
-    if code == TANH:
-        for i in range(n):
-            t = tanh(z[i])
-            value[i] = t
-            slope[i] = 1.0 - t * t
-    elif code == ERF:
-        for i in range(n):
-            value[i] = erf_scaled(z[i])
-            slope[i] = erf_scaled_slope(z[i])
-    else:
-        fill(code, hermite, z, value)
-        fill_slope(code, hermite, z, slope)
+@njit(**HELPER)
+def _erf(series: Array, z: Any) -> Any:
+    return erf_scaled(z), erf_scaled_slope(z)
 
 
-@njit(**KERNEL)
-def _derivative_coefficients(hermite: Array) -> Array:
-    """Coefficients of the derivative: h_k' = sqrt(k) h_(k-1)."""
-    derived = np.zeros(max(hermite.shape[0] - 1, 1))
-    for k in range(1, hermite.shape[0]):
-        derived[k - 1] = np.sqrt(k) * hermite[k]
-    return derived
+@njit(**HELPER)
+def _sigmoid(series: Array, z: Any) -> Any:
+    value = sigmoid(z)
+    return value, value * sigmoid(-z)
 
 
-@njit(**KERNEL)
-def _fill_hermite(hermite: Array, z: Array, value: Array) -> None:
-    """value_i = sum_k c_k h_k(z_i), by the recurrence sqrt(k+1) h_(k+1) = z h_k - sqrt(k) h_(k-1)."""
-    n = z.shape[0]
-    before = np.zeros(n)
-    current = np.ones(n)
-    for i in range(n):
-        value[i] = hermite[0]
-    for k in range(1, hermite.shape[0]):
-        scale = 1.0 / np.sqrt(k)
-        back = np.sqrt(k - 1.0) * scale
-        coefficient = hermite[k]
-        for i in range(n):
-            following = scale * z[i] * current[i] - back * before[i]
-            before[i] = current[i]
-            current[i] = following
-            value[i] += coefficient * following
+@njit(**HELPER)
+def _gelu(series: Array, z: Any) -> Any:
+    twice = 1.0 + erf_scaled(z)
+    return 0.5 * (z * twice), 0.5 * fma(z, erf_scaled_slope(z), twice)
+
+
+@njit(**HELPER)
+def _softplus(series: Array, z: Any) -> Any:
+    return softplus(z), sigmoid(z)
+
+
+@njit(**HELPER)
+def _sin(series: Array, z: Any) -> Any:
+    return sine(z), cosine(z)
+
+
+@njit(**HELPER)
+def _quadratic(series: Array, z: Any) -> Any:
+    return z * z, 2.0 * z
+
+
+@njit(**HELPER)
+def _identity(series: Array, z: Any) -> Any:
+    return z, filled(z, 1.0)
+
+
+@njit(**HELPER)
+def _hermite(series: Array, z: Any) -> Any:
+    """sum_k c_k h_k and sum_k d_k h_k by h_(k+1) = s_k z h_k - t_k h_(k-1); rows of ``series``: c, d, s, t."""
+    before, current = filled(z, 0.0), filled(z, 1.0)
+    value, slope = series[0] * current, series[1] * current
+    for k in range(4, series.shape[0], 4):
+        following = fma(series[k + 2] * z, current, -series[k + 3] * before)
+        before, current = current, following
+        value = fma(series[k], current, value)
+        slope = fma(series[k + 1], current, slope)
+    return value, slope
+
+
+_FORMULAS = {
+    RELU: _relu,
+    TANH: _tanh,
+    ERF: _erf,
+    SIGMOID: _sigmoid,
+    GELU: _gelu,
+    SOFTPLUS: _softplus,
+    SIN: _sin,
+    QUADRATIC: _quadratic,
+    IDENTITY: _identity,
+    HERMITE: _hermite,
+}
+
+
+def value_and_slope(code: int, series: Array, z: Any) -> Any:
+    """(sigma(z), sigma'(z)) inside kernels, for a code known at compilation; relu'(0) = 0.
+
+    LLVM drops what is not used. ``series`` is hermite_series(coefficients); codes other than HERMITE do not look at it.
+    """
+    raise NotImplementedError("for compiled code")
+
+
+@overload(value_and_slope, prefer_literal=True, strict=False, jit_options=HELPER)
+def _value_and_slope(code: Any, series: Any, z: Any) -> Any:
+    if not isinstance(code, types.IntegerLiteral):
+        return None
+    formula = _FORMULAS[code.literal_value]
+    return lambda code, series, z: formula(series, z)
+
+
+def hermite_series(coefficients: ArrayLike) -> Array:
+    """Rows (c_k, d_k, s_k, t_k), flat: sigma = sum_k c_k h_k, sigma' = sum_k d_k h_k, and the recurrence of h_k.
+
+    h_k = s_k z h_(k-1) - t_k h_(k-2) and h_k' = sqrt(k) h_(k-1).
+    """
+    c = np.atleast_1d(np.asarray(coefficients, dtype=np.float64))
+    k = np.arange(1, len(c), dtype=np.float64)
+    rows = np.zeros((len(c), 4))
+    rows[:, 0] = c
+    rows[:-1, 1] = np.sqrt(k) * c[1:]
+    rows[1:, 2] = 1.0 / np.sqrt(k)
+    rows[1:, 3] = np.sqrt((k - 1.0) / k)
+    return rows.reshape(-1)
+
+
+@cache
+def _elementwise(code: int) -> Kernel:
+    @njit(**KERNEL)
+    def fill(series: Array, z: Array, value: Array, slope: Array) -> None:
+        for i in range(0, z.shape[0], lanes(z)):
+            v, s = value_and_slope(code, series, load(z, i))
+            store(value, i, v)
+            store(slope, i, s)
+
+    return fill
+
+
+def fill(code: int, coefficients: ArrayLike, z: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(sigma(z_i), sigma'(z_i)) for z of any shape, float32 in single precision, else in double."""
+    dtype = np.float32 if np.asarray(z).dtype == np.float32 else np.float64
+    points = np.asarray(z, dtype=dtype)
+    width = lanes(points)
+    padded = np.zeros(-(-points.size // width) * width, dtype)
+    padded[: points.size] = points.reshape(-1)
+    value, slope = np.empty_like(padded), np.empty_like(padded)
+    _elementwise(code)(hermite_series(coefficients), padded, value, slope)
+    return value[: points.size].reshape(points.shape), slope[: points.size].reshape(points.shape)
 
 
 def evaluate(name: str, z: ArrayLike, hermite: Sequence[float] = ()) -> Array:
     """sigma(z) of the activation called ``name``, for z of any shape. ValueError for an unknown name."""
-    return _elementwise(fill, name, z, hermite)
+    return fill(_code(name), hermite if len(hermite) else (0.0,), np.asarray(z, np.float64))[0]
 
 
 def derivative(name: str, z: ArrayLike, hermite: Sequence[float] = ()) -> Array:
     """sigma'(z) of the activation called ``name``, for z of any shape. ValueError for an unknown name."""
-    return _elementwise(fill_slope, name, z, hermite)
+    return fill(_code(name), hermite if len(hermite) else (0.0,), np.asarray(z, np.float64))[1]
 
 
-def _elementwise(kernel: Callable[..., None], name: str, z: ArrayLike, hermite: Sequence[float]) -> Array:
+def _code(name: str) -> int:
     if name not in CODES:
         raise ValueError(f"unknown activation {name!r}; known are {', '.join(CODES)}")
-    points = np.asarray(z, dtype=np.float64, order="C")
-    result = np.empty(points.shape)
-    coefficients = np.array(hermite if len(hermite) else (0.0,), dtype=np.float64)
-    kernel(CODES[name], coefficients, points.reshape(-1), result.reshape(-1))
-    return result
+    return CODES[name]

@@ -1,200 +1,291 @@
 """Network values on the data and what the data send back to the parameters: the two halves of the interaction.
 
-Parameters are stored by component, theta[d + 2, N]: row 0 = a, rows 1..d = w, row d + 1 = b. The sum over parameters in
-predict goes tile by tile into eight running sums: its rounding depends on the number of parameters alone.
+    predict    f_q = sum_i mass_i a_i sigma(w_i . x_q + b_i)
+    pullback   grad_i of sum_q r_q a_i sigma(w_i . x_q + b_i)
+
+Parameters are stored by component, theta[d + 2, N]: row 0 = a, rows 1..d = w, row d + 1 = b. One vector of particles
+meets the data NODES at a time and nothing of size N n is stored. In single precision z, sigma and the sums over a
+vector or a stretch of BLOCKS blocks of nodes are single; parameters, results and the sums over those are double.
+
+Results are the same bits for any number of threads: particles are cut into spans by their number alone, a span owns
+what it writes, and the partial predictions of the spans are added in their order.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mfpde.core.activations import fill, fill_both, fill_slope
-from mfpde.core.elementary import KERNEL
-from mfpde.core.tiles import (
-    AREA,
-    BLOCK,
-    LANES,
-    TILE,
-    accumulate,
-    accumulate_outer,
-    aligned,
-    clear,
-    combine,
-    fold,
-    load_tile,
-    padded,
-    unfold,
-)
+from mfpde.core import parallel
+from mfpde.core.activations import hermite_series, value_and_slope
+from mfpde.core.elementary import HELPER, KERNEL
+from mfpde.core.tiles import NODES, WIDEST, accumulate_outer, clear, pack, pack_nodes, project, workspace
+from mfpde.core.vector import SUMS, add_product, filled, fma, lanes, load, spread, store
 
 Array = NDArray[np.float64]
+Packed = NDArray[Any]
+Kernel = Callable[..., None]
+Precision = Literal["double", "single"]
 
-_VALUE = np.int64(-1)  # instead of a derivative; typed, since Numba would compile one more version for a literal
+DTYPES: dict[str, Any] = {"double": np.float64, "single": np.float32}
+BLOCKS = 64
+_SPANS = 64
+_SMALLEST_SPAN = 4096
+_WORTH_THREADS = 100_000  # pairs; below, starting a thread costs as much
 
 
-@njit(**KERNEL)
-def predict(code: int, hermite: Array, theta: Array, mass: Array, x: Array, out: Array) -> None:
+@njit(**HELPER)
+def spread_block(r: Packed, block: int) -> Any:
+    """The NODES numbers of one block, each in every lane."""
+    at = block * NODES
+    return spread(r, at), spread(r, at + 1), spread(r, at + 2), spread(r, at + 3)
+
+
+@cache
+def _forward(code: int) -> Kernel:
+    @njit(**KERNEL)
+    def forward(
+        series: Array, theta: Array, mass: Array, nodes: Packed, start: int, stop: int, sums: Array, out: Array
+    ) -> None:
+        """out[R, n] of the particles start .. stop - 1 of theta[R, d + 2, N]; sums is scratch."""
+        d = theta.shape[1] - 2
+        width, n = lanes(nodes), out.shape[1]
+        blocks = nodes.shape[0] // (d * NODES)
+        weights = workspace((d + 1) * width, nodes)
+        amplitude = workspace(width, nodes)
+        for replica in range(theta.shape[0]):
+            clear(sums)
+            for first in range(start, stop, width):
+                pack(theta[replica, 1:], first, width, weights)
+                clear(amplitude)
+                for i in range(min(width, stop - first)):
+                    amplitude[i] = mass[first + i] * theta[replica, 0, first + i]
+                a, b = load(amplitude, 0), load(weights, d * width)
+                for block in range(blocks):
+                    z0, z1, z2, z3 = project(weights, nodes, block, d, b)
+                    to = block * NODES * SUMS
+                    add_product(sums, to, a, value_and_slope(code, series, z0)[0])
+                    add_product(sums, to + SUMS, a, value_and_slope(code, series, z1)[0])
+                    add_product(sums, to + 2 * SUMS, a, value_and_slope(code, series, z2)[0])
+                    add_product(sums, to + 3 * SUMS, a, value_and_slope(code, series, z3)[0])
+            for q in range(n):
+                s = sums[q * SUMS : (q + 1) * SUMS]
+                out[replica, q] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+
+    return forward
+
+
+@cache
+def _backward(code: int) -> Kernel:
+    @njit(**KERNEL)
+    def backward(series: Array, theta: Array, nodes: Packed, r: Packed, start: int, stop: int, out: Array) -> None:
+        """out[R, d + 2, N] at the particles start .. stop - 1; r[R, blocks NODES] of the type of the nodes."""
+        d = theta.shape[1] - 2
+        width = lanes(nodes)
+        blocks = nodes.shape[0] // (d * NODES)
+        weights = workspace((d + 1) * width, nodes)
+        # rows: w_1 .. w_d, b, a
+        stretch = workspace((d + 2) * width, nodes)
+        gradient = workspace((d + 2) * width, theta)
+        row_b, row_a = d * width, (d + 1) * width
+        for replica in range(theta.shape[0]):
+            for first in range(start, stop, width):
+                pack(theta[replica, 1:], first, width, weights)
+                b = load(weights, d * width)
+                clear(gradient)
+                for begin in range(0, blocks, BLOCKS):
+                    clear(stretch)
+                    for block in range(begin, min(begin + BLOCKS, blocks)):
+                        z0, z1, z2, z3 = project(weights, nodes, block, d, b)
+                        r0, r1, r2, r3 = spread_block(r[replica], block)
+                        v0, s0 = value_and_slope(code, series, z0)
+                        v1, s1 = value_and_slope(code, series, z1)
+                        v2, s2 = value_and_slope(code, series, z2)
+                        v3, s3 = value_and_slope(code, series, z3)
+                        value = fma(r3, v3, fma(r2, v2, fma(r1, v1, fma(r0, v0, load(stretch, row_a)))))
+                        store(stretch, row_a, value)
+                        s0, s1, s2, s3 = r0 * s0, r1 * s1, r2 * s2, r3 * s3
+                        store(stretch, row_b, load(stretch, row_b) + ((s0 + s1) + (s2 + s3)))
+                        accumulate_outer(nodes, block, d, s0, s1, s2, s3, stretch)
+                    for i in range(gradient.shape[0]):
+                        gradient[i] += stretch[i]
+                for i in range(min(width, stop - first)):
+                    out[replica, 0, first + i] = gradient[row_a + i]
+                for k in range(d + 1):
+                    row, a, to = gradient[k * width :], theta[replica, 0, first:], out[replica, k + 1, first:]
+                    for i in range(min(width, stop - first)):
+                        to[i] = a[i] * row[i]
+
+    return backward
+
+
+@cache
+def _potential(code: int) -> Kernel:
+    @njit(**KERNEL)
+    def potential(series: Array, theta: Array, nodes: Packed, r: Packed, start: int, stop: int, out: Array) -> None:
+        """out_i = sum_q r_q a_i sigma(w_i . x_q + b_i) at the particles start .. stop - 1; theta[d + 2, N], out[N]."""
+        d = theta.shape[0] - 2
+        width = lanes(nodes)
+        blocks = nodes.shape[0] // (d * NODES)
+        weights = workspace((d + 1) * width, nodes)
+        stretch = workspace(width, nodes)
+        for first in range(start, stop, width):
+            pack(theta[1:], first, width, weights)
+            b = load(weights, d * width)
+            for i in range(min(width, stop - first)):
+                out[first + i] = 0.0
+            for begin in range(0, blocks, BLOCKS):
+                total = filled(nodes, 0.0)
+                for block in range(begin, min(begin + BLOCKS, blocks)):
+                    z0, z1, z2, z3 = project(weights, nodes, block, d, b)
+                    r0, r1, r2, r3 = spread_block(r, block)
+                    total = fma(r0, value_and_slope(code, series, z0)[0], total)
+                    total = fma(r1, value_and_slope(code, series, z1)[0], total)
+                    total = fma(r2, value_and_slope(code, series, z2)[0], total)
+                    total = fma(r3, value_and_slope(code, series, z3)[0], total)
+                store(stretch, 0, total)
+                for i in range(min(width, stop - first)):
+                    out[first + i] += stretch[i]
+            for i in range(min(width, stop - first)):
+                out[first + i] *= theta[0, first + i]
+
+    return potential
+
+
+@cache
+def _features(code: int, slope: bool, averaged: bool) -> Kernel:
+    part = 1 if slope else 0
+
+    @njit(**KERNEL)
+    def features(series: Array, theta: Array, nodes: Packed, factor: Packed, n: int, out: Array) -> None:
+        """out_iq = sum_t factor_qt sigma(w_i . x_qt + b_i), or of its derivative: blocks of one q follow each other.
+
+        Without an average a block holds NODES nodes q instead, the last block zeros.
+        """
+        d = theta.shape[0] - 2
+        width = lanes(nodes)
+        blocks = nodes.shape[0] // (d * NODES)
+        weights = workspace((d + 1) * width, nodes)
+        columns = workspace((n if averaged else blocks * NODES) * width, nodes)
+        for first in range(0, theta.shape[1], width):
+            pack(theta[1:], first, width, weights)
+            b = load(weights, d * width)
+            for block in range(0 if averaged else blocks):
+                z0, z1, z2, z3 = project(weights, nodes, block, d, b)
+                f0, f1, f2, f3 = spread_block(factor, block)
+                at = block * NODES * width
+                store(columns, at, f0 * value_and_slope(code, series, z0)[part])
+                store(columns, at + width, f1 * value_and_slope(code, series, z1)[part])
+                store(columns, at + 2 * width, f2 * value_and_slope(code, series, z2)[part])
+                store(columns, at + 3 * width, f3 * value_and_slope(code, series, z3)[part])
+            for q in range(n if averaged else 0):
+                total = filled(nodes, 0.0)
+                for block in range(q * (blocks // n), (q + 1) * (blocks // n)):
+                    z0, z1, z2, z3 = project(weights, nodes, block, d, b)
+                    f0, f1, f2, f3 = spread_block(factor, block)
+                    total = fma(f0, value_and_slope(code, series, z0)[part], total)
+                    total = fma(f1, value_and_slope(code, series, z1)[part], total)
+                    total = fma(f2, value_and_slope(code, series, z2)[part], total)
+                    total = fma(f3, value_and_slope(code, series, z3)[part], total)
+                store(columns, q * width, total)
+            for i in range(min(width, theta.shape[1] - first)):
+                for q in range(n):
+                    out[first + i, q] = columns[q * width + i]
+
+    return features
+
+
+def predict(
+    code: int, hermite: Array, theta: Array, mass: Array, x: Array, out: Array, precision: Precision = "double"
+) -> None:
     """out_q = sum_i mass_i a_i sigma(w_i . x_q + b_i); theta[d + 2, N], mass[N], x[n, d], out[n]."""
-    n, d = x.shape
-    count = theta.shape[1]
-    weights = aligned(padded(d + 1) * TILE)
-    nodes = aligned(padded(d + 1) * BLOCK)
-    amplitude = aligned(TILE)
-    lanes = aligned((n + BLOCK - 1) * LANES)
-    z = aligned(AREA)
-    value = aligned(AREA)
-    clear(lanes)
-    for start in range(0, count, TILE):
-        load_tile(theta[1:], start, weights)
-        clear(amplitude)
-        for i in range(min(TILE, count - start)):
-            amplitude[i] = mass[start + i] * theta[0, start + i]
-        for q in range(0, n, BLOCK):
-            _load_nodes(x, q, nodes)
-            combine(weights, nodes, z)
-            fill(code, hermite, z, value)
-            fold(amplitude, value, q, lanes)
-    for q in range(n):
-        out[q] = unfold(lanes, q)
+    _predict(code, hermite, theta[None], mass, x, out[None], precision)
 
 
-@njit(**KERNEL)
-def pullback(code: int, hermite: Array, theta: Array, x: Array, r: Array, out: Array) -> None:
-    """Gradient in theta_i of sum_q r_q a_i sigma(w_i . x_q + b_i): theta[d + 2, N], x[n, d], r[n], out[d + 2, N]."""
-    n, d = x.shape
-    count = theta.shape[1]
-    weights = aligned(padded(d + 1) * TILE)
-    gradient = aligned(padded(d + 1) * TILE)
-    nodes = aligned(padded(d + 1) * BLOCK)
-    residual = np.empty(BLOCK)
-    z = aligned(AREA)
-    value = aligned(AREA)
-    slope = aligned(AREA)
-    total = aligned(TILE)
-    for start in range(0, count, TILE):
-        load_tile(theta[1:], start, weights)
-        clear(gradient)
-        clear(total)
-        for q in range(0, n, BLOCK):
-            _load_nodes(x, q, nodes)
-            _load_residual(r, q, residual)
-            combine(weights, nodes, z)
-            fill_both(code, hermite, z, value, slope)
-            accumulate(residual, value, total)
-            accumulate_outer(residual, nodes, slope, gradient)
-        width = min(TILE, count - start)
-        for i in range(width):
-            out[0, start + i] = total[i]
-        for k in range(d + 1):
-            row = gradient[k * TILE : (k + 1) * TILE]
-            for i in range(width):
-                out[k + 1, start + i] = theta[0, start + i] * row[i]
-
-
-@njit(**KERNEL)
-def potential(code: int, hermite: Array, theta: Array, x: Array, r: Array, out: Array) -> None:
-    """out_i = sum_q r_q a_i sigma(w_i . x_q + b_i); theta[d + 2, N], x[n, d], r[n], out[N]."""
-    n, d = x.shape
-    count = theta.shape[1]
-    weights = aligned(padded(d + 1) * TILE)
-    nodes = aligned(padded(d + 1) * BLOCK)
-    residual = np.empty(BLOCK)
-    z = aligned(AREA)
-    value = aligned(AREA)
-    total = aligned(TILE)
-    for start in range(0, count, TILE):
-        load_tile(theta[1:], start, weights)
-        clear(total)
-        for q in range(0, n, BLOCK):
-            _load_nodes(x, q, nodes)
-            _load_residual(r, q, residual)
-            combine(weights, nodes, z)
-            fill(code, hermite, z, value)
-            accumulate(residual, value, total)
-        for i in range(min(TILE, count - start)):
-            out[start + i] = theta[0, start + i] * total[i]
-
-
-@njit(**KERNEL)
-def predict_batch(code: int, hermite: Array, theta: Array, x: Array, out: Array) -> None:
+def predict_batch(
+    code: int, hermite: Array, theta: Array, x: Array, out: Array, precision: Precision = "double"
+) -> None:
     """Networks of R replicas: out[R, n] = predict of each theta[R, d + 2, N] with masses 1/N."""
-    mass = np.empty(theta.shape[2])
-    for i in range(mass.shape[0]):
-        mass[i] = 1.0 / mass.shape[0]
-    for replica in range(theta.shape[0]):
-        predict(code, hermite, theta[replica], mass, x, out[replica])
+    width = theta.shape[2]
+    _predict(code, hermite, theta, np.full(width, 1.0 / width), x, out, precision)
 
 
-@njit(**KERNEL)
-def pullback_batch(code: int, hermite: Array, theta: Array, x: Array, r: Array, out: Array) -> None:
+def pullback(
+    code: int, hermite: Array, theta: Array, x: Array, r: Array, out: Array, precision: Precision = "double"
+) -> None:
+    """Gradient in theta_i of sum_q r_q a_i sigma(w_i . x_q + b_i): theta[d + 2, N], x[n, d], r[n], out[d + 2, N]."""
+    pullback_batch(code, hermite, theta[None], x, r[None], out[None], precision)
+
+
+def pullback_batch(
+    code: int, hermite: Array, theta: Array, x: Array, r: Array, out: Array, precision: Precision = "double"
+) -> None:
     """Pullbacks of R replicas: theta[R, d + 2, N], x[n, d], r[R, n], out[R, d + 2, N]."""
-    for replica in range(theta.shape[0]):
-        pullback(code, hermite, theta[replica], x, r[replica], out[replica])
+    dtype = DTYPES[precision]
+    nodes, series = pack_nodes(x, dtype), hermite_series(hermite)
+    padded = np.zeros((len(r), nodes.size // max(1, x.shape[1])), dtype)
+    padded[:, : r.shape[1]] = r
+    kernel = _backward(code)
+    each_span(theta.shape[2], r.size, lambda span: kernel(series, theta, nodes, padded, *span, out))
 
 
-@njit(**KERNEL)
+def potential(
+    code: int, hermite: Array, theta: Array, x: Array, r: Array, out: Array, precision: Precision = "double"
+) -> None:
+    """out_i = sum_q r_q a_i sigma(w_i . x_q + b_i); theta[d + 2, N], x[n, d], r[n], out[N]."""
+    dtype = DTYPES[precision]
+    nodes, series = pack_nodes(x, dtype), hermite_series(hermite)
+    padded = np.zeros(nodes.size // x.shape[1], dtype)
+    padded[: len(r)] = r
+    kernel = _potential(code)
+    each_span(theta.shape[1], len(r), lambda span: kernel(series, theta, nodes, padded, *span, out))
+
+
 def features(code: int, hermite: Array, theta: Array, x: Array, average: Array, out: Array) -> None:
     """out_iq = sum_t average_t sigma(w_i . x_qt + b_i), no a; theta[d + 2, N], x[n, T, d], average[T], out[N, n]."""
-    _features(code, hermite, theta, x, average, _VALUE, out)
+    _average(_features(code, False, x.shape[1] > 1), hermite, theta, x, np.broadcast_to(average, x.shape[:2]), out)
 
 
-@njit(**KERNEL)
 def features_derivative(code: int, hermite: Array, theta: Array, x: Array, average: Array, k: int, out: Array) -> None:
     """Derivative of features with respect to w_k (k < d) or b (k = d); shapes as in features."""
-    _features(code, hermite, theta, x, average, k, out)
+    factor = average * x[:, :, k] if k < x.shape[2] else np.broadcast_to(average, x.shape[:2])
+    _average(_features(code, True, x.shape[1] > 1), hermite, theta, x, factor, out)
 
 
-@njit(**KERNEL)
-def _features(code: int, hermite: Array, theta: Array, x: Array, average: Array, k: int, out: Array) -> None:
-    """Averages over t of sigma (k < 0) or of its derivative with respect to w_k or b (k = d)."""
+def _predict(code: int, hermite: Array, theta: Array, mass: Array, x: Array, out: Array, precision: Precision) -> None:
+    nodes, series = pack_nodes(x, DTYPES[precision]), hermite_series(hermite)
+    kernel = _forward(code)
+    sums = nodes.size // x.shape[1] * SUMS
+
+    def part(span: tuple[int, int]) -> Array:
+        partial = np.empty(out.shape)
+        kernel(series, theta, mass, nodes, *span, np.empty(sums), partial)
+        return partial
+
+    parts = each_span(theta.shape[2], out.size, part)
+    out[...] = parts[0]
+    for partial in parts[1:]:
+        out += partial
+
+
+def each_span(particles: int, nodes: int, work: Callable[[tuple[int, int]], Any]) -> list[Any]:
+    """work((start, stop)) over the spans of the particles, by the team of this thread where it is worth one."""
+    spans = parallel.spans(particles, _SPANS, WIDEST, _SMALLEST_SPAN)
+    if particles * nodes < _WORTH_THREADS:
+        return [work(span) for span in spans]
+    return parallel.collect(work, spans)
+
+
+def _average(kernel: Kernel, hermite: Array, theta: Array, x: Array, factor: Array, out: Array) -> None:
+    """Run a feature kernel on x[n, T, d], an average padded to whole blocks of zero factor."""
     n, angles, d = x.shape
-    count = theta.shape[1]
-    points = x.reshape(n * angles, d)
-    weights = aligned(padded(d + 1) * TILE)
-    nodes = aligned(padded(d + 1) * BLOCK)
-    z = aligned(AREA)
-    value = aligned(AREA)
-    total = aligned(TILE)
-    clear(total)
-    for start in range(0, count, TILE):
-        load_tile(theta[1:], start, weights)
-        width = min(TILE, count - start)
-        for m in range(0, n * angles, BLOCK):
-            _load_nodes(points, m, nodes)
-            combine(weights, nodes, z)
-            if k < 0:
-                fill(code, hermite, z, value)
-            else:
-                fill_slope(code, hermite, z, value)
-            for j in range(min(BLOCK, n * angles - m)):
-                q = (m + j) // angles
-                t = m + j - q * angles
-                factor = average[t]
-                if 0 <= k < d:
-                    factor *= points[m + j, k]
-                row = value[j * TILE : (j + 1) * TILE]
-                for i in range(TILE):
-                    total[i] += factor * row[i]
-                if t == angles - 1:
-                    for i in range(width):
-                        out[start + i, q] = total[i]
-                    clear(total)
-
-
-@njit(**KERNEL)
-def _load_nodes(x: Array, q: int, nodes: Array) -> None:
-    """Nodes q .. q + BLOCK - 1 by component (the last one repeated beyond the end), with a one to multiply b."""
-    n, d = x.shape
-    clear(nodes)
-    for j in range(BLOCK):
-        row = min(q + j, n - 1)
-        for k in range(d):
-            nodes[k * BLOCK + j] = x[row, k]
-        nodes[d * BLOCK + j] = 1.0
-
-
-@njit(**KERNEL)
-def _load_residual(r: Array, q: int, residual: Array) -> None:
-    for j in range(BLOCK):
-        residual[j] = r[q + j] if q + j < r.shape[0] else 0.0
+    whole = -(-angles // NODES) * NODES if angles > 1 else 1
+    points, padded = np.zeros((n, whole, d)), np.zeros(-(-n * whole // NODES) * NODES)
+    points[:, :angles] = x
+    padded[: n * whole].reshape(n, whole)[:, :angles] = factor
+    kernel(hermite_series(hermite), theta, pack_nodes(points.reshape(-1, d), np.float64), padded, n, out)

@@ -12,22 +12,29 @@ C_k(q) = c_k(r) / r^k with r = sqrt(q) and c_k(r) = E[sigma(r Z) h_k(Z)].
 
 Forces are gradients with respect to the first argument alone, grad_u K = K_p v + 2 K_q u, so that the term j = i of
 the mean field needs no exception. All pairs are visited tile by tile; nothing of size N^2 is stored. The gradient of
-relu at u = 0 is set to 0, as relu'(0) is.
+relu at u = 0 is set to 0, as relu'(0) is. Threads and precision: as in core.interaction.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from mfpde.core.activations import CODES, ERF, HERMITE, IDENTITY, QUADRATIC, RELU, SIN
-from mfpde.core.elementary import KERNEL, angle_above_axis, exponential
-from mfpde.core.tiles import AREA, BLOCK, TILE, accumulate, accumulate_outer, aligned, clear, combine, load_tile, padded
+from mfpde.core.elementary import HELPER, KERNEL, angle_above_axis, exponential
+from mfpde.core.interaction import BLOCKS, DTYPES, Precision, each_span, spread_block
+from mfpde.core.tiles import NODES, accumulate_outer, clear, pack, pack_nodes, project, workspace
+from mfpde.core.vector import filled, fma, lanes, load, select, spread, sqrt, store
 
 Array = NDArray[np.float64]
+Packed = NDArray[Any]
 
 KERNELS = ("relu", "erf", "sin", "quadratic", "identity", "hermite")
 
@@ -44,46 +51,22 @@ def hermite_profile(code: int, hermite: Array, kmax: int, q: float) -> Array:
     return value
 
 
-@njit(**KERNEL)
-def pair_energy(code: int, hermite: Array, a: Array, w: Array) -> float:
-    """E f_N(x)^2 = (1/N^2) sum_ij a_i a_j K_ij for a[N], w[d, N]."""
-    count = w.shape[1]
-    total = aligned(TILE)
-    across = aligned(TILE)
-    gradient = aligned(0)
-    energy = 0.0
-    squares, series, series_slope = _particle_tables(code, hermite, w)
-    for start in range(0, count, TILE):
-        _sum_over_sources(code, a, w, squares, series, series_slope, start, total, across, gradient)
-        for i in range(min(TILE, count - start)):
-            energy += a[start + i] * total[i]
-    return energy / (float(count) * float(count))
+def pair_energy(code: int, hermite: Array, a: Array, w: Array, precision: Precision = "double") -> float:
+    """E f_N^2 = (1/N^2) sum_ij a_i a_j K_ij for a[N], w[d, N]. ValueError for an activation outside KERNELS."""
+    theta = np.zeros((w.shape[0] + 2, w.shape[1]))
+    theta[0], theta[1:-1] = a, w
+    out = np.empty_like(theta)
+    _pair_sums(code, hermite, theta, out, precision, True)
+    # a dot product by BLAS may round differently from one machine to the next
+    return float(np.sum(a * out[0])) / w.shape[1]
 
 
-@njit(**KERNEL)
-def pair_force(code: int, hermite: Array, theta: Array, out: Array) -> None:
+def pair_force(code: int, hermite: Array, theta: Array, out: Array, precision: Precision = "double") -> None:
     """Gradient in theta_i, theta_j held fixed, of (1/N) sum_j a_i a_j K_ij, j = i included: theta, out [d + 2, N].
 
-    Rows as in interaction: a, w_1 .. w_d, b; the row of b is set to zero.
+    Rows as in interaction: a, w_1 .. w_d, b; the row of b is set to zero. ValueError for an activation outside KERNELS.
     """
-    d = theta.shape[0] - 2
-    count = theta.shape[1]
-    a = theta[0]
-    w = theta[1 : d + 1]
-    total = aligned(TILE)
-    across = aligned(TILE)
-    gradient = aligned(padded(d) * TILE)
-    squares, series, series_slope = _particle_tables(code, hermite, w)
-    for start in range(0, count, TILE):
-        _sum_over_sources(code, a, w, squares, series, series_slope, start, total, across, gradient)
-        for i in range(min(TILE, count - start)):
-            out[0, start + i] = total[i] / count
-        for k in range(d):
-            row = gradient[k * TILE : (k + 1) * TILE]
-            for i in range(min(TILE, count - start)):
-                along = row[i] + 2.0 * across[i] * w[k, start + i]
-                out[k + 1, start + i] = a[start + i] * along / count
-    clear(out[d + 1])
+    _pair_sums(code, hermite, theta, out, precision, False)
 
 
 @njit(**KERNEL)
@@ -116,160 +99,227 @@ def target_force(code: int, hermite: Array, coefficients: Array, theta: Array, o
         out[d + 1, i] = 0.0
 
 
-@njit(**KERNEL)
-def _sum_over_sources(
-    code: int,
-    a: Array,
-    w: Array,
-    squares: Array,
-    series: Array,
-    series_slope: Array,
-    start: int,
-    total: Array,
-    across: Array,
-    gradient: Array,
-) -> None:
-    """Tile at start: total = sum_j a_j K, across = sum_j a_j K_q, gradient = sum_j a_j K_p w_j (skipped if empty)."""
-    d, count = w.shape
-    orders = series.shape[0]
-    tile = aligned(padded(d) * TILE)
-    tile_square = aligned(TILE)
-    tile_series = aligned(padded(orders) * TILE)
-    tile_slope = aligned(padded(orders) * TILE)
-    block = aligned(padded(d) * BLOCK)
-    block_square = np.empty(BLOCK)
-    block_series = aligned(padded(orders) * BLOCK)
-    amplitude = np.empty(BLOCK)
-    p, value, by_p, by_q = aligned(AREA), aligned(AREA), aligned(AREA), aligned(AREA)
-    load_tile(w, start, tile)
-    load_tile(squares.reshape(1, count), start, tile_square)
-    load_tile(series, start, tile_series)
-    load_tile(series_slope, start, tile_slope)
-    clear(total)
-    clear(across)
-    clear(gradient)
-    for j in range(0, count, BLOCK):
-        _load_sources(w, j, block)
-        _load_sources(series, j, block_series)
-        for m in range(BLOCK):
-            block_square[m] = squares[min(j + m, count - 1)]
-            amplitude[m] = a[j + m] if j + m < count else 0.0
-        combine(tile, block, p)
-        if code == HERMITE:
-            _series_kernel(p, tile_series, tile_slope, block_series, orders, value, by_p, by_q)
-        else:
-            _kernel(code, p, tile_square, block_square, value, by_p, by_q)
-        accumulate(amplitude, value, total)
-        accumulate(amplitude, by_q, across)
-        accumulate_outer(amplitude, block, by_p, gradient)
+def _pair_sums(code: int, hermite: Array, theta: Array, out: Array, precision: Precision, energy: bool) -> None:
+    """Rows of pair_force; with ``energy`` the row of a alone."""
+    if code not in _CLOSED_FORM:
+        raise ValueError(f"activation code {code} has no closed-form pair kernel; known are {', '.join(KERNELS)}")
+    dtype, count = DTYPES[precision], theta.shape[1]
+    w = theta[1:-1]
+    squares = np.zeros(count)
+    for row in w:
+        squares += row * row
+    sources, amplitude, others = pack_nodes(w.T, dtype), _whole(theta[0], dtype), _whole(squares, dtype)
+    if code == HERMITE:
+        series, slopes = _profiles(code, np.asarray(hermite, np.float64), squares)
+        stacked = np.concatenate([series, slopes])
+        kernel = _series_sums(energy)
+        packed = pack_nodes(series.T, dtype)
+        each_span(count, count, lambda span: kernel(theta, stacked, sources, packed, amplitude, *span, out))
+    else:
+        one = _closed_sums(code, energy)
+        each_span(count, count, lambda span: one(theta, squares, sources, others, amplitude, *span, out))
+
+
+def _whole(values: Array, dtype: Any) -> Packed:
+    """Values [N] with zeros up to a whole number of blocks."""
+    padded = np.zeros(-(-len(values) // NODES) * NODES, dtype)
+    padded[: len(values)] = values
+    return padded
+
+
+@njit(**HELPER)
+def _erf(p: Any, q: Any, other: Any) -> Any:
+    excess = fma(q, other, -p * p)
+    root = sqrt((1.0 + q) + (other + select(excess > 0.0, excess, 0.0)))
+    slope = (2.0 / math.pi) / root
+    return (2.0 / math.pi) * angle_above_axis(p, root), slope, slope * p
+
+
+@njit(**HELPER)
+def _relu(p: Any, q: Any, other: Any) -> Any:
+    excess = fma(q, other, -p * p)
+    root = sqrt(select(excess > 0.0, excess, 0.0))
+    open_angle = 0.5 * math.pi + angle_above_axis(p, root)
+    return (0.5 / math.pi) * fma(open_angle, p, root), (0.5 / math.pi) * open_angle, root
+
+
+@njit(**HELPER)
+def _sin(p: Any, q: Any, other: Any) -> Any:
+    half = 0.5 * (q + other)
+    plus, minus = 0.5 * exponential(p - half), 0.5 * exponential(-p - half)
+    return plus - minus, plus + minus, plus - minus
+
+
+@njit(**HELPER)
+def _quadratic(p: Any, q: Any, other: Any) -> Any:
+    return fma(q, other, 2.0 * (p * p)), 4.0 * p, other
+
+
+@njit(**HELPER)
+def _identity(p: Any, q: Any, other: Any) -> Any:
+    return p, filled(p, 1.0), filled(p, 0.0)
+
+
+_CLOSED_FORM = {ERF: _erf, RELU: _relu, SIN: _sin, QUADRATIC: _quadratic, IDENTITY: _identity, HERMITE: None}
+
+
+def pair_terms(code: int, p: Any, q: Any, other: Any) -> Any:
+    """(K, K_p, K_q / radial_factor(q)) inside kernels, for a code known at compilation."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(pair_terms, prefer_literal=True, strict=False, jit_options=HELPER)
+def _pair_terms(code: Any, p: Any, q: Any, other: Any) -> Any:
+    if not isinstance(code, types.IntegerLiteral):
+        return None
+    formula = _CLOSED_FORM[code.literal_value]
+    return lambda code, p, q, other: formula(p, q, other)
+
+
+@njit(**HELPER)
+def _radial_factor(code: int, q: float) -> float:
+    if code == ERF:
+        return -0.5 / (1.0 + q)
+    if code == RELU:
+        return 0.25 / math.pi / q if q > 0.0 else 0.0
+    return -0.5 if code == SIN else 1.0
+
+
+@cache
+def _closed_sums(code: int, energy: bool) -> Callable[..., None]:
+    @njit(**KERNEL)
+    def closed_sums(
+        theta: Array,
+        squares: Array,
+        sources: Packed,
+        others: Packed,
+        amplitude: Packed,
+        start: int,
+        stop: int,
+        out: Array,
+    ) -> None:
+        d, count = theta.shape[0] - 2, theta.shape[1]
+        width, rows = lanes(sources), d + 2
+        points, square = workspace(d * width, sources), workspace(width, sources)
+        # rows: sum_j a_j K_p w_j, sum_j a_j K, sum_j a_j K_q
+        stretch, total = workspace(rows * width, sources), workspace(rows * width, theta)
+        for first in range(start, stop, width):
+            pack(theta[1 : d + 1], first, width, points)
+            pack(squares.reshape(1, count), first, width, square)
+            q = load(square, 0)
+            clear(total)
+            for begin in range(0, others.shape[0] // NODES, BLOCKS):
+                clear(stretch)
+                for block in range(begin, min(begin + BLOCKS, others.shape[0] // NODES)):
+                    p0, p1, p2, p3 = project(points, sources, block, d, filled(q, 0.0))
+                    a0, a1, a2, a3 = spread_block(amplitude, block)
+                    o0, o1, o2, o3 = spread_block(others, block)
+                    k0, v0, r0 = pair_terms(code, p0, q, o0)
+                    k1, v1, r1 = pair_terms(code, p1, q, o1)
+                    k2, v2, r2 = pair_terms(code, p2, q, o2)
+                    k3, v3, r3 = pair_terms(code, p3, q, o3)
+                    at = d * width
+                    store(stretch, at, fma(a3, k3, fma(a2, k2, fma(a1, k1, fma(a0, k0, load(stretch, at))))))
+                    if not energy:
+                        at += width
+                        store(stretch, at, fma(a3, r3, fma(a2, r2, fma(a1, r1, fma(a0, r0, load(stretch, at))))))
+                        accumulate_outer(sources, block, d, a0 * v0, a1 * v1, a2 * v2, a3 * v3, stretch)
+                for i in range(total.shape[0]):
+                    total[i] += stretch[i]
+            for i in range(min(width, stop - first)):
+                particle = first + i
+                out[0, particle] = total[d * width + i] / count
+                if not energy:
+                    scale = theta[0, particle] / count
+                    radial = 2.0 * _radial_factor(code, squares[particle]) * total[(d + 1) * width + i]
+                    # relu'(0) = 0
+                    scale = 0.0 if code == RELU and squares[particle] == 0.0 else scale
+                    for k in range(d):
+                        out[k + 1, particle] = scale * (total[k * width + i] + radial * theta[k + 1, particle])
+                    out[d + 1, particle] = 0.0
+
+    return closed_sums
+
+
+@cache
+def _series_sums(energy: bool) -> Callable[..., None]:
+    @njit(**KERNEL)
+    def series_sums(
+        theta: Array,
+        series: Array,
+        sources: Packed,
+        packed: Packed,
+        amplitude: Packed,
+        start: int,
+        stop: int,
+        out: Array,
+    ) -> None:
+        """K = sum_k C_k(q) C_k(q') p^k: series[2 K, N] holds C and C', packed the C of the sources in blocks."""
+        d, count = theta.shape[0] - 2, theta.shape[1]
+        orders = series.shape[0] // 2
+        width, rows = lanes(sources), d + 2
+        points, profile = workspace(d * width, sources), workspace(2 * orders * width, sources)
+        stretch, total = workspace(rows * width, sources), workspace(rows * width, theta)
+        for first in range(start, stop, width):
+            pack(theta[1 : d + 1], first, width, points)
+            pack(series, first, width, profile)
+            clear(total)
+            for begin in range(0, amplitude.shape[0] // NODES, BLOCKS):
+                clear(stretch)
+                for block in range(begin, min(begin + BLOCKS, amplitude.shape[0] // NODES)):
+                    p = project(points, sources, block, d, filled(sources, 0.0))
+                    a = spread_block(amplitude, block)
+                    at = block * orders * NODES
+                    k0, v0, r0 = _series_terms(p[0], a[0], profile, packed, at, orders)
+                    k1, v1, r1 = _series_terms(p[1], a[1], profile, packed, at + 1, orders)
+                    k2, v2, r2 = _series_terms(p[2], a[2], profile, packed, at + 2, orders)
+                    k3, v3, r3 = _series_terms(p[3], a[3], profile, packed, at + 3, orders)
+                    store(stretch, d * width, load(stretch, d * width) + ((k0 + k1) + (k2 + k3)))
+                    store(stretch, (d + 1) * width, load(stretch, (d + 1) * width) + ((r0 + r1) + (r2 + r3)))
+                    accumulate_outer(sources, block, d, v0, v1, v2, v3, stretch)
+                for i in range(total.shape[0]):
+                    total[i] += stretch[i]
+            for i in range(min(width, stop - first)):
+                particle = first + i
+                out[0, particle] = total[d * width + i] / count
+                if not energy:
+                    scale, radial = theta[0, particle] / count, 2.0 * total[(d + 1) * width + i]
+                    for k in range(d):
+                        out[k + 1, particle] = scale * (total[k * width + i] + radial * theta[k + 1, particle])
+                    out[d + 1, particle] = 0.0
+
+    return series_sums
+
+
+@njit(**HELPER)
+def _series_terms(p: Any, a: Any, profile: Packed, packed: Packed, at: int, orders: int) -> Any:
+    """a times K, K_p and K_q by the powers of p; source orders stand NODES apart from ``at`` on."""
+    width = lanes(profile)
+    source = a * spread(packed, at)
+    value, radial = source * load(profile, 0), source * load(profile, orders * width)
+    along, power = filled(p, 0.0), filled(p, 1.0)
+    for k in range(1, orders):
+        source = a * spread(packed, at + k * NODES)
+        series = source * load(profile, k * width)
+        along = fma(float(k) * series, power, along)
+        power = power * p
+        value = fma(series, power, value)
+        radial = fma(source * load(profile, (orders + k) * width), power, radial)
+    return value, along, radial
 
 
 @njit(**KERNEL)
-def _kernel(code: int, p: Array, q: Array, q_source: Array, value: Array, by_p: Array, by_q: Array) -> None:
-    """K, K_p, K_q (first argument) of a tile q[TILE] against a block q_source[BLOCK]; p and results [BLOCK, TILE]."""
-    for j in range(BLOCK):
-        other = q_source[j]
-        pj = p[j * TILE : (j + 1) * TILE]
-        vj = value[j * TILE : (j + 1) * TILE]
-        dj = by_p[j * TILE : (j + 1) * TILE]
-        qj = by_q[j * TILE : (j + 1) * TILE]
-        if code == ERF:
-            for i in range(TILE):
-                excess = q[i] * other - pj[i] * pj[i]
-                root = math.sqrt((1.0 + q[i] + other) + (excess if excess > 0.0 else 0.0))
-                vj[i] = (2.0 / math.pi) * angle_above_axis(pj[i], root)
-                slope = (2.0 / math.pi) / root
-                dj[i] = slope
-                qj[i] = -0.5 * slope * pj[i] / (1.0 + q[i])
-        elif code == RELU:
-            for i in range(TILE):
-                excess = q[i] * other - pj[i] * pj[i]
-                root = math.sqrt(excess if excess > 0.0 else 0.0)
-                open_angle = 0.5 * math.pi + angle_above_axis(pj[i], root)
-                present = q[i] > 0.0
-                vj[i] = (0.5 / math.pi) * (root + open_angle * pj[i])
-                dj[i] = (0.5 / math.pi) * open_angle if present else 0.0
-                qj[i] = (0.25 / math.pi) * root / (q[i] if present else 1.0)
-        elif code == SIN:
-            for i in range(TILE):
-                half = 0.5 * (q[i] + other)
-                plus = 0.5 * exponential(pj[i] - half)
-                minus = 0.5 * exponential(-pj[i] - half)
-                vj[i] = plus - minus
-                dj[i] = plus + minus
-                qj[i] = -0.5 * (plus - minus)
-        elif code == QUADRATIC:
-            for i in range(TILE):
-                vj[i] = q[i] * other + 2.0 * pj[i] * pj[i]
-                dj[i] = 4.0 * pj[i]
-                qj[i] = other
-        else:
-            for i in range(TILE):
-                vj[i] = pj[i]
-                dj[i] = 1.0
-                qj[i] = 0.0
-
-
-@njit(**KERNEL)
-def _series_kernel(
-    p: Array,
-    tile_series: Array,
-    tile_slope: Array,
-    block_series: Array,
-    orders: int,
-    value: Array,
-    by_p: Array,
-    by_q: Array,
-) -> None:
-    """K = sum_k C_k(q) C_k(q') p^k and its derivatives in p and q, for a tile against a block."""
-    power = aligned(TILE)
-    for j in range(BLOCK):
-        pj = p[j * TILE : (j + 1) * TILE]
-        vj = value[j * TILE : (j + 1) * TILE]
-        dj = by_p[j * TILE : (j + 1) * TILE]
-        qj = by_q[j * TILE : (j + 1) * TILE]
-        source = block_series[j]
-        for i in range(TILE):
-            vj[i] = source * tile_series[i]
-            qj[i] = source * tile_slope[i]
-            dj[i] = 0.0
-            power[i] = 1.0
-        for k in range(1, orders):
-            source = block_series[k * BLOCK + j]
-            series = tile_series[k * TILE : (k + 1) * TILE]
-            slope = tile_slope[k * TILE : (k + 1) * TILE]
-            for i in range(TILE):
-                dj[i] += (k * source) * series[i] * power[i]
-                power[i] *= pj[i]
-                vj[i] += source * series[i] * power[i]
-                qj[i] += source * slope[i] * power[i]
-
-
-@njit(**KERNEL)
-def _load_sources(source: Array, j: int, block: Array) -> None:
-    """Columns j .. j + BLOCK - 1 of source[rows, N], the last one repeated beyond the end; padding rows zero."""
-    clear(block)
-    for k in range(source.shape[0]):
-        for m in range(BLOCK):
-            block[k * BLOCK + m] = source[k, min(j + m, source.shape[1] - 1)]
-
-
-@njit(**KERNEL)
-def _particle_tables(code: int, hermite: Array, w: Array) -> tuple[Array, Array, Array]:
-    """q[N], and for hermite the profile C_k(q_i) with its derivative, [K, N] each (else without rows)."""
-    if not (code == ERF or code == RELU or code == SIN or code == QUADRATIC or code == IDENTITY or code == HERMITE):
-        raise ValueError("this activation has no closed-form pair kernel")
-    count = w.shape[1]
-    squares = _squared_norms(w)
-    orders = hermite.shape[0] if code == HERMITE else 0
-    series, series_slope = np.empty((orders, count)), np.empty((orders, count))
+def _profiles(code: int, hermite: Array, squares: Array) -> tuple[Array, Array]:
+    """C_k(q_i) and C_k'(q_i), k = 0 .. degree : [K, N] each."""
+    orders, count = hermite.shape[0], squares.shape[0]
+    series, slopes = np.empty((orders, count)), np.empty((orders, count))
     value, slope = np.empty(orders), np.empty(orders)
-    for i in range(count if orders > 0 else 0):
+    for i in range(count):
         _profile(code, hermite, squares[i], 1.0, value, slope)
         for k in range(orders):
             series[k, i] = value[k]
-            series_slope[k, i] = slope[k]
-    return squares, series, series_slope
+            slopes[k, i] = slope[k]
+    return series, slopes
 
 
 @njit(**KERNEL)

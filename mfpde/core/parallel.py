@@ -1,0 +1,59 @@
+"""Threads for the kernels: a team of workers that a caller opens, and spans of work that do not depend on its size.
+
+Kernels release the interpreter's lock, so plain threads serve. A team belongs to the thread that opened it: code that
+runs inside a worker finds none and computes alone, so that nested loops never wait for each other. Results are the same
+for any number of threads because spans depend on the size of the work alone and partial sums are added in their order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_local = threading.local()
+
+
+@contextmanager
+def team(threads: int) -> Iterator[None]:
+    """Let ``collect`` use this many threads inside the block; 1 means the calling thread alone."""
+    outer = getattr(_local, "team", None)
+    if threads <= 1:
+        _local.team = None
+        try:
+            yield
+        finally:
+            _local.team = outer
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        _local.team = (pool, threads)
+        try:
+            yield
+        finally:
+            _local.team = outer
+
+
+def size() -> int:
+    """Threads that ``collect`` would use here."""
+    found = getattr(_local, "team", None)
+    return 1 if found is None else int(found[1])
+
+
+def collect(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """[work(item), ...] in the order of the items, by the team of this thread if it has one."""
+    found = getattr(_local, "team", None)
+    if found is None or len(items) < 2:
+        return [work(item) for item in items]
+    return list(found[0].map(work, items))
+
+
+def spans(count: int, most: int, multiple: int, least: int) -> list[tuple[int, int]]:
+    """At most ``most`` pieces (start, stop) of range(count), each of at least ``least``, cut at multiples."""
+    piece = max(least, -(-count // most))
+    piece = -(-piece // multiple) * multiple
+    return [(start, min(start + piece, count)) for start in range(0, count, piece)]
