@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mfpde.core.elementary import HELPER, KERNEL, cosine_of_turn, double_of, logarithm, sine_of_turn
+from mfpde.core.elementary import HELPER, KERNEL, cosine_of_turn, logarithm, sine_of_turn
+from mfpde.core.vector import of_bits
 
 Array = NDArray[np.float64]
 Word = np.uint64
@@ -53,7 +54,7 @@ def philox(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word) -> tuple[
 def _unit(high: Word, low: Word) -> float:
     """(k + 1/2) 2^-52 with k the upper 52 of 64 bits: the open interval (0, 1), symmetric, exact."""
     bits = (high << np.uint64(20)) | (low >> np.uint64(12))
-    return double_of(np.int64(bits | np.uint64(0x3FF0000000000000))) - (1.0 - 2.0**-53)
+    return of_bits(np.int64(bits | np.uint64(0x3FF0000000000000))) - (1.0 - 2.0**-53)
 
 
 @njit(**KERNEL)
