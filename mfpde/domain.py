@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from mfpde import initial as initial_laws
 from mfpde.errors import ConfigError, NotConverged
@@ -100,7 +100,7 @@ def _with_margin(c: Coordinate, interval: Interval) -> Interval:
 def _confined(problem: Problem, c: Coordinate) -> Interval:
     """Where the external potential alone keeps all but TAIL of a Gibbs measure."""
     tau, model = problem.temperature, problem.model
-    reach = float(stats.norm.isf(TAIL))
+    reach = -float(ndtri(TAIL))
     if c.kind == "circle":
         return -np.pi, np.pi
     if isinstance(model, Pairwise) and model.potential != "none":
@@ -116,8 +116,7 @@ def _confined(problem: Problem, c: Coordinate) -> Interval:
         return 0.0, 0.0
     std = np.sqrt(tau / c.weight_decay)
     if c.kind == "radius":
-        chi = stats.chi(c.block)
-        return float(chi.ppf(TAIL)) * std, float(chi.isf(TAIL)) * std
+        return initial_laws.chi_interval(c.block, TAIL, std)
     return -reach * std, reach * std
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 from mfpde.errors import ConfigError, NumericalError
 
@@ -87,7 +87,7 @@ def _bootstrap_means(arrays: list[Array], paired: bool, seed: int) -> Array:
 
 def _percentiles(slopes: Array, replicas: int, level: float) -> tuple[float, float]:
     """Expanded percentile interval: moved outward so that few replicas give the width of Student, not of Gauss."""
-    tail = norm.cdf(np.sqrt(replicas / (replicas - 1.0)) * t.ppf(0.5 * (1.0 - level), replicas - 1))
+    tail = ndtr(np.sqrt(replicas / (replicas - 1.0)) * stdtrit(replicas - 1, 0.5 * (1.0 - level)))
     low, high = np.quantile(slopes, [tail, 1.0 - tail])
     return float(low), float(high)
 
@@ -98,7 +98,7 @@ def _residual_interval(x: Array, y: Array, level: float) -> tuple[tuple[float, f
     intercept, slope = _line(x, y, np.ones_like(x))
     residuals = y - intercept - slope * x
     variance = float(residuals @ residuals) / (x.size - 2) / float(np.sum((x - x.mean()) ** 2))
-    reach = float(t.ppf(0.5 * (1.0 + level), x.size - 2)) * np.sqrt(variance)
+    reach = float(stdtrit(x.size - 2, 0.5 * (1.0 + level))) * np.sqrt(variance)
     return (float(slope - reach), float(slope + reach)), "residuals of the fit, Student's t"
 
 
