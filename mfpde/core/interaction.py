@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from mfpde.core import parallel
 from mfpde.core.activations import hermite_series, value_and_slope
-from mfpde.core.elementary import HELPER, KERNEL
-from mfpde.core.tiles import NODES, WIDEST, accumulate_outer, clear, pack, pack_nodes, project, workspace
-from mfpde.core.vector import SUMS, add_product, filled, fma, lanes, load, spread, store
+from mfpde.core.elementary import KERNEL
+from mfpde.core.tiles import NODES, WIDEST, accumulate_outer, clear, pack, pack_nodes, project, spread_block, workspace
+from mfpde.core.vector import SUMS, add_product, filled, fma, lanes, load, store
 
 Array = NDArray[np.float64]
 Packed = NDArray[Any]
@@ -37,13 +37,6 @@ BLOCKS = 64
 _SPANS = 64
 _SMALLEST_SPAN = 4096
 _WORTH_THREADS = 100_000  # pairs; below, starting a thread costs as much
-
-
-@njit(**HELPER)
-def spread_block(r: Packed, block: int) -> Any:
-    """The NODES numbers of one block, each in every lane."""
-    at = block * NODES
-    return spread(r, at), spread(r, at + 1), spread(r, at + 2), spread(r, at + 3)
 
 
 @cache

@@ -65,6 +65,13 @@ def project(points: Array, nodes: Array, block: int, d: int, z: Any) -> Any:
 
 
 @njit(**HELPER)
+def spread_block(numbers: Array, block: int) -> Any:
+    """The NODES numbers of one block, each in every lane."""
+    at = block * NODES
+    return spread(numbers, at), spread(numbers, at + 1), spread(numbers, at + 2), spread(numbers, at + 3)
+
+
+@njit(**HELPER)
 def accumulate_outer(nodes: Array, block: int, d: int, v0: Any, v1: Any, v2: Any, v3: Any, total: Array) -> None:
     """total[k] += sum_j nodes[block][k][j] v_j."""
     at = block * d * NODES

@@ -1,0 +1,67 @@
+"""The same bits from another instruction set: kernels compiled for 256-bit vectors against those of this machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import hashlib
+import numpy as np
+from mfpde.core import interaction, noise, pairs
+from mfpde.core.activations import CODES
+
+generator = np.random.default_rng(0)
+theta, x, r = generator.normal(size=(7, 3000)), generator.normal(size=(61, 5)), generator.normal(size=61)
+digest = hashlib.sha256()
+for precision in ("double", "single"):
+    for name in ("tanh", "erf", "softplus", "sin"):
+        f, gradient = np.empty(61), np.empty_like(theta)
+        interaction.predict(CODES[name], np.zeros(1), theta, np.full(3000, 1 / 3000), x, f, precision)
+        interaction.pullback(CODES[name], np.zeros(1), theta, x, r, gradient, precision)
+        digest.update(f.tobytes() + gradient.tobytes())
+    some, force = np.ascontiguousarray(theta[:, :200]), np.empty((7, 200))
+    for name in ("relu", "erf"):
+        pairs.pair_force(CODES[name], np.zeros(1), some, force, precision)
+        digest.update(force.tobytes())
+numbers = np.empty((3, 1000))
+noise.normals(3, noise.BROWNIAN, 1, 2, numbers)
+print(digest.hexdigest(), hashlib.sha256(numbers.tobytes()).hexdigest())
+"""
+
+
+def digests(cache: Path, **environment: str) -> list[str]:
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(cache), **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()
+
+
+def flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not {"avx512f", "fma"} <= flags(), reason="needs a processor with AVX-512"
+)
+def test_narrower_vectors_give_the_same_bits(tmp_path: Path) -> None:
+    wide = digests(tmp_path)
+    narrow = digests(
+        tmp_path, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="+avx2,+fma,+bmi,+bmi2,+avx,+sse4.2,+popcnt"
+    )
+    assert wide == narrow
