@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mfpde import datalaws
-from mfpde.core import pairs, quadrature
+from mfpde.core import pairs, parallel, quadrature
 from mfpde.initial import GroupLaw, InitialLaw
 from mfpde.pairwise import pairwise_problem
 from mfpde.problem import DataLaw, Network, Population, Problem, network_coordinates
@@ -94,6 +94,74 @@ def test_nonlinear_drift_is_stepped_with_the_stated_weak_orders() -> None:
             moments.append(np.sum(np.prod(p[path], axis=1) * theta[0, 0] ** 2))
         jumps = np.abs(np.diff(moments))
         assert np.log2(jumps[1] / jumps[2]) == pytest.approx(order, abs=0.25)
+
+
+def textbook_heun(
+    systems: list[tuple[np.ndarray, particles.Gradient]], noise: np.ndarray, move: particles.Motion, dt: float
+) -> None:
+    """Stochastic Heun as it is written down: both slopes and the noise kept."""
+    for theta, gradient in systems:
+        for k, z in enumerate(noise):
+            first, second, star = np.empty_like(theta), np.empty_like(theta), theta.copy()
+            gradient(theta, k, first)
+            for m, row in enumerate(move.rows):
+                slope = -move.rate[m] * (first[:, row] + move.decay[m] * theta[:, row])
+                star[:, row] += slope * dt + move.sigma[m] * np.sqrt(dt) * z[:, m]
+            gradient(star, k + 1, second)
+            for m, row in enumerate(move.rows):
+                slope = first[:, row] + second[:, row] + move.decay[m] * (theta[:, row] + star[:, row])
+                theta[:, row] += -0.5 * move.rate[m] * slope * dt + move.sigma[m] * np.sqrt(dt) * z[:, m]
+
+
+def several_systems(rng: np.random.Generator, width: int) -> tuple[list[np.ndarray], list[particles.Gradient]]:
+    """Two systems of 2 replicas and 4 rows with unlike frozen rows and gradients that know time; frozen slopes NaN."""
+
+    def gradient_of(strength: float) -> particles.Gradient:
+        def gradient(theta: np.ndarray, k: int, out: np.ndarray) -> None:
+            out[:, 1:3] = strength * np.sin(theta[:, 1:3] + theta[:, :1]) * (1.0 + 0.1 * k) + theta[:, 3:]
+            out[:, 0] = out[:, 3] = np.nan
+
+        return gradient
+
+    return [rng.normal(size=(2, 4, width)) for _ in range(2)], [gradient_of(1.0), gradient_of(0.3)]
+
+
+MOVE = particles.Motion(np.array([1, 2]), np.array([1.0, 0.5]), np.array([0.1, 0.3]), np.array([0.4, 0.2]))
+
+
+def test_heun_with_one_slope_buffer_is_the_textbook_scheme(rng: np.random.Generator) -> None:
+    starts, gradients = several_systems(rng, 37)
+    z = rng.normal(size=(6, 2, 2, 37))
+
+    def brownian(k: int, out: np.ndarray) -> None:
+        out[:] = z[k]
+
+    ours, expected = ([(x.copy(), g) for x, g in zip(starts, gradients, strict=True)] for _ in range(2))
+    particles.integrate(ours, brownian, MOVE, 0.05, 6, "heun")
+    textbook_heun(expected, z, MOVE, 0.05)
+    for (one, _), (other, _), before in zip(ours, expected, starts, strict=True):
+        assert one == pytest.approx(other, rel=1e-13, abs=1e-14)
+        assert np.array_equal(one[:, ::3], before[:, ::3])
+
+
+@pytest.mark.parametrize("scheme", ["heun", "euler"])
+def test_any_number_of_threads_makes_the_same_steps(
+    scheme: particles.Scheme, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(particles, "_SHARE", 64)
+    starts, gradients = several_systems(rng, 203)
+    z = rng.normal(size=(3, 2, 2, 203))
+
+    def brownian(k: int, out: np.ndarray) -> None:
+        out[:] = z[k]
+
+    ends = []
+    for threads in (1, 2, 3, 4):
+        systems = [(x.copy(), g) for x, g in zip(starts, gradients, strict=True)]
+        with parallel.team(threads):
+            particles.integrate(systems, brownian, MOVE, 0.05, 3, scheme)
+        ends.append(np.stack([theta for theta, _ in systems]))
+    assert all(np.array_equal(end, ends[0]) for end in ends)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gelu", "hermite"])
@@ -293,6 +361,15 @@ def test_draws_have_the_moments_of_the_initial_law() -> None:
     other = particles.draw(problem, uniform, 20_000, range(1), np.uint64(1))
     assert np.all(other[:, 0] == 3.0) and np.all((other[:, 1:5] > 1.0) & (other[:, 1:5] < 2.0))
     assert np.var(other[:, 1:5]) == pytest.approx(1.0 / 12.0, rel=0.03)
+
+
+def test_a_draw_does_not_depend_on_width_or_on_how_much_is_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = gaussian_problem(3, "erf", "aw")
+    law = InitialLaw(GroupLaw("rademacher"), GroupLaw("normal", std=2.0), GroupLaw("uniform"), 3)
+    whole = particles.draw(problem, law, 500, range(1, 3), np.uint64(2**63 + 1))
+    monkeypatch.setattr(particles, "_DRAWN", 64)
+    assert np.array_equal(particles.draw(problem, law, 500, range(1, 3), np.uint64(2**63 + 1)), whole)
+    assert np.array_equal(particles.draw(problem, law, 67, range(2, 3), np.uint64(2**63 + 1)), whole[1:, :, :67])
 
 
 def test_a_rate_is_a_change_of_clock(rng: np.random.Generator) -> None:

@@ -26,7 +26,6 @@ KERNEL: dict[str, Any] = {"cache": True, "nogil": True, "no_cfunc_wrapper": True
 
 # Adding and subtracting 1.5 * 2^52 (2^23) rounds to the nearest integer and leaves it in the low bits of the mantissa.
 _round = constant(6755399441055744.0, 12582912.0)
-_ROUND_BITS = 0x4338000000000000  # the bits of the first
 _mantissa = constant(52, 23)
 _sign = constant(63, 31)
 _one_bits = constant(1023 << 52, 127 << 23)
@@ -165,19 +164,6 @@ _atan_bottom = polynomial(
     ),
     (0.0506765070, 0.574906467, 1.46370517, 1.0),
 )
-# (atanh(s) / s - 1) / s^2 in s^2 for |s| <= 0.172 (fit 1e-18); the noise is double alone
-_logarithm_series = polynomial(
-    (
-        0.07399536050980286,
-        0.0765687756150605,
-        0.09091787596129115,
-        0.11111099188956698,
-        0.1428571437207378,
-        0.19999999999703727,
-        0.33333333333333676,
-    ),
-    (),
-)
 
 
 @njit(**HELPER)
@@ -234,21 +220,6 @@ def erf_scaled_slope(z: Any) -> Any:
 
 
 @njit(**HELPER)
-def logarithm(x: float) -> float:
-    """log x for normal positive x = 2^k m, m in [0.7, 1.42]: k log 2 + 2 atanh((m - 1) / (m + 1)); 2 ulp."""
-    bits = bits_of(x)
-    # Subtracting the bits of sqrt(1/2) leaves the exponent of x / m in the top bits.
-    k = (bits - 0x3FE6A09E667F3BCD) >> 52
-    m = of_bits(bits - (k << 52))
-    s = (m - 1.0) / (m + 1.0)
-    u = s * s
-    tail = s * (u * _logarithm_series(u))
-    # k lies within the exponents of doubles, so the shift by 1.5 * 2^52 converts it exactly.
-    exponent = of_bits(k + _ROUND_BITS) - _round(x)
-    return exponent * _ln2_high(x) + (2.0 * (s + tail) + exponent * _ln2_low(x))
-
-
-@njit(**HELPER)
 def _sine_on_half_turn(r: Any) -> Any:
     u = r * r
     return fma(r, u * _sine_series(u), r)
@@ -280,26 +251,6 @@ def sine(z: Any) -> Any:
 def cosine(z: Any) -> Any:
     """cos z for |z| <= 1e8 (single: 1e4), absolute error 4e-16 (3e-7)."""
     r, sign = _reduce_by_pi(z)
-    return of_bits(bits_of(_cosine_on_half_turn(r)) ^ sign)
-
-
-@njit(**HELPER)
-def _reduce_by_half(turn: float) -> tuple[float, int]:
-    shifted = 2.0 * turn + _round(turn)
-    return 2.0 * math.pi * (turn - 0.5 * (shifted - _round(turn))), bits_of(shifted) << 63
-
-
-@njit(**HELPER)
-def sine_of_turn(turn: float) -> float:
-    """sin(2 pi turn)."""
-    r, sign = _reduce_by_half(turn)
-    return of_bits(bits_of(_sine_on_half_turn(r)) ^ sign)
-
-
-@njit(**HELPER)
-def cosine_of_turn(turn: float) -> float:
-    """cos(2 pi turn)."""
-    r, sign = _reduce_by_half(turn)
     return of_bits(bits_of(_cosine_on_half_turn(r)) ^ sign)
 
 

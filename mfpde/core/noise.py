@@ -1,98 +1,123 @@
-"""Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011) and Box-Muller.
+"""Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011), uniform or normal.
 
 A number is a function of (seed, stream, replica, step, component, particle) and of nothing else, so that a run does not
 depend on how it was cut among threads, processes, restarts or array widths. The key is the seed; the four counter words
-are particle, (kind, stream, component // 2), step and replica. One evaluation gives 128 bits: two uniform or normal
-numbers, for the components 2g and 2g + 1 of one particle.
+are step, particle, (kind, stream, component // 2) and replica. One evaluation gives 128 bits: two uniform or normal
+numbers, for the components 2g and 2g + 1 of one particle. The lanes of a vector are consecutive particles.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numpy.typing import NDArray
 
-from mfpde.core.elementary import HELPER, KERNEL, cosine_of_turn, logarithm, sine_of_turn
-from mfpde.core.vector import of_bits
+from mfpde.core import parallel
+from mfpde.core.box_muller import box_muller, unit
+from mfpde.core.elementary import HELPER, KERNEL
+from mfpde.core.vector import LANES, bits_of, lanes, load, store
 
 Array = NDArray[np.float64]
-Word = np.uint64
 
 INITIAL, BROWNIAN, DATA = 0, 1, 2
 
-_MASK = np.uint64(0xFFFFFFFF)
-_HALF = np.uint64(32)
-_MULTIPLIER_0 = np.uint64(0xD2511F53)
-_MULTIPLIER_1 = np.uint64(0xCD9E8D57)
-_WEYL_0 = np.uint64(0x9E3779B9)
-_WEYL_1 = np.uint64(0xBB67AE85)
+_MASK = 0xFFFFFFFF
+_MULTIPLIER_0 = 0xD2511F53
+_MULTIPLIER_1 = 0xCD9E8D57
+_WEYL_0 = 0x9E3779B9
+_WEYL_1 = 0xBB67AE85
 _STREAM_SHIFT = 24  # component pairs below 2^24, streams below 2^7, one bit for the kind
-# Kinds of number; typed, since Numba would compile one more version for each literal.
-_UNIFORM = np.int64(0)
-_NORMAL = np.int64(1 << 31)
+_UNIFORM = 0
+_NORMAL = 1 << 31
+_WIDTH = LANES[types.float64]
+_LANE_NUMBERS = np.arange(_WIDTH, dtype=np.int64).view(np.float64)
+# numbers per thread below which handing them over costs more than it saves, about 0.15 ms
+_SHARE = 1 << 18
 
 
 @njit(**HELPER)
-def _round(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word) -> tuple[Word, Word, Word, Word]:
-    first = _MULTIPLIER_0 * c0
-    second = _MULTIPLIER_1 * c2
-    return (second >> _HALF) ^ c1 ^ k0, second & _MASK, (first >> _HALF) ^ c3 ^ k1, first & _MASK
+def _products(c0: Any, c2: Any) -> tuple[Any, Any]:
+    return (c0 & _MASK) * _MULTIPLIER_0, (c2 & _MASK) * _MULTIPLIER_1
 
 
 @njit(**HELPER)
-def philox(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word) -> tuple[Word, Word, Word, Word]:
-    """Ten rounds of Philox4x32 on four counter words and two key words, each below 2^32 in a uint64."""
-    for _ in range(9):
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = (k0 + _WEYL_0) & _MASK, (k1 + _WEYL_1) & _MASK
-    return _round(c0, c1, c2, c3, k0, k1)
+def _round(c0: Any, c1: Any, c2: Any, c3: Any, k0: int, k1: int) -> tuple[Any, Any, Any, Any]:
+    p, q = _products(c0, c2)
+    return (q >> 32) ^ c1 ^ k0, q, (p >> 32) ^ c3 ^ k1, p
 
 
 @njit(**HELPER)
-def _unit(high: Word, low: Word) -> float:
-    """(k + 1/2) 2^-52 with k the upper 52 of 64 bits: the open interval (0, 1), symmetric, exact."""
-    bits = (high << np.uint64(20)) | (low >> np.uint64(12))
-    return of_bits(np.int64(bits | np.uint64(0x3FF0000000000000))) - (1.0 - 2.0**-53)
+def _three_rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: int, k1: int) -> tuple[Any, Any, Any, Any]:
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _WEYL_0, k1 + _WEYL_1)
+    return _round(c0, c1, c2, c3, k0 + 2 * _WEYL_0, k1 + 2 * _WEYL_1)
 
 
-@njit(**KERNEL)
-def _fill(seed: int, stream: int, replica: int, step: int, kind: int, out: Array) -> None:
-    count = out.shape[1]
-    key = np.uint64(seed)
-    k0, k1 = key & _MASK, key >> _HALF
-    c2, c3 = np.uint64(step) & _MASK, np.uint64(replica) & _MASK
-    spare = np.empty(count if out.shape[0] % 2 == 1 else 0)
-    for pair in range((out.shape[0] + 1) // 2):
-        c1 = np.uint64(pair + (stream << _STREAM_SHIFT) + kind)
-        first = out[2 * pair]
-        second = out[2 * pair + 1] if 2 * pair + 1 < out.shape[0] else spare
-        if kind == _NORMAL:
-            for i in range(count):
-                w0, w1, w2, w3 = philox(np.uint64(i), c1, c2, c3, k0, k1)
-                radius = math.sqrt(-2.0 * logarithm(_unit(w0, w1)))
-                turn = _unit(w2, w3)
-                first[i] = radius * cosine_of_turn(turn)
-                second[i] = radius * sine_of_turn(turn)
-        else:
-            for i in range(count):
-                w0, w1, w2, w3 = philox(np.uint64(i), c1, c2, c3, k0, k1)
-                first[i] = _unit(w0, w1)
-                second[i] = _unit(w2, w3)
+@njit(**HELPER)
+def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: int, k1: int) -> tuple[Any, Any]:
+    """Ten rounds of Philox4x32 on the low halves of four counter and two key words, each int64 or a vector of int64.
 
-
-@njit(**KERNEL)
-def normals(seed: int, stream: int, replica: int, step: int, out: Array) -> None:
-    """Standard normal numbers out[p, N]: entry (component, particle) of (seed, stream, replica, step).
-
-    seed below 2^63, as a numpy uint64 below 2^64; stream one of INITIAL, BROWNIAN, DATA (below 2^7); replica, step and
-    N below 2^32; p below 2^25.
+    Returns the result x as (2^32 x_0 + x_1, 2^32 x_2 + x_3). Upper halves are never cleared on the way: a product takes
+    the lower half of its operand, and the last two products are the result but for an exclusive or. Not a loop, which
+    LLVM would leave rolled; and what the first rounds do to words that all lanes share is done once.
     """
-    _fill(seed, stream, replica, step, _NORMAL, out)
+    c0, c1, c2, c3 = _three_rounds(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3 = _three_rounds(c0, c1, c2, c3, k0 + 3 * _WEYL_0, k1 + 3 * _WEYL_1)
+    c0, c1, c2, c3 = _three_rounds(c0, c1, c2, c3, k0 + 6 * _WEYL_0, k1 + 6 * _WEYL_1)
+    p, q = _products(c0, c2)
+    return q ^ ((c1 ^ (k0 + 9 * _WEYL_0)) << 32), p ^ ((c3 ^ (k1 + 9 * _WEYL_1)) << 32)
 
 
 @njit(**KERNEL)
-def uniforms(seed: int, stream: int, replica: int, step: int, out: Array) -> None:
+def _fill(k0: int, k1: int, step: int, label: int, replica: int, first: int, out: Array, start: int, stop: int) -> None:
+    """Columns start .. stop - 1 of out[R, p, N], N at least one vector: column i is the particle first + i."""
+    width = lanes(out)
+    replicas, components, columns = out.shape
+    for r in range(replicas):
+        for pair in range((components + 1) // 2):
+            # A last component without partner gives its row to both: what is written first is lost.
+            x, y = out[r, 2 * pair], out[r, min(2 * pair + 1, components - 1)]
+            for block in range((stop - start + width - 1) // width):
+                # The last vector may overlap its neighbour and write the same bits again: a number knows its particle.
+                i = min(start + block * width, columns - width)
+                particle = bits_of(load(_LANE_NUMBERS, 0)) + (first + i)
+                a, b = philox(step, particle, label + pair, replica + r, k0, k1)
+                if label >= _NORMAL:
+                    u, v = box_muller(a, b)
+                else:
+                    u, v = unit(a), unit(b)
+                store(y, i, v)
+                store(x, i, u)
+
+
+def _draw(kind: int, seed: int | np.uint64, stream: int, replica: int, step: int, out: Array, first: int) -> None:
+    columns = out.shape[-1]
+    if columns < _WIDTH or not out.flags.c_contiguous or out.dtype != np.float64:
+        plain = np.empty((*out.shape[:-1], max(columns, _WIDTH)))
+        _draw(kind, seed, stream, replica, step, plain, first)
+        out[...] = plain[..., :columns]
+        return
+    key = int(seed)
+    address = (key & _MASK, key >> 32, step, kind + (stream << _STREAM_SHIFT), replica, first)
+    numbers = out if out.ndim == 3 else out[None]
+    if out.size < 2 * _SHARE:
+        _fill(*address, numbers, 0, columns)
+        return
+    pieces = parallel.spans(columns, parallel.size(), _WIDTH, _SHARE * columns // out.size)
+    parallel.collect(lambda piece: _fill(*address, numbers, *piece), pieces)
+
+
+def normals(seed: int | np.uint64, stream: int, replica: int, step: int, out: Array, first: int = 0) -> None:
+    """Standard normal numbers out[p, N] of a replica, or out[R, p, N] of R replicas from ``replica`` on.
+
+    A row is a component, column i the particle ``first`` + i. seed below 2^64; stream one of INITIAL, BROWNIAN, DATA
+    (below 2^7); replica, step and particle below 2^32; p below 2^25. The team of core.parallel shares wide arrays.
+    """
+    _draw(_NORMAL, seed, stream, replica, step, out, first)
+
+
+def uniforms(seed: int | np.uint64, stream: int, replica: int, step: int, out: Array, first: int = 0) -> None:
     """Uniform numbers on the open interval (0, 1), indexed as in normals and independent of those."""
-    _fill(seed, stream, replica, step, _UNIFORM, out)
+    _draw(_UNIFORM, seed, stream, replica, step, out, first)

@@ -16,25 +16,31 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mfpde.core import noise
+from mfpde.core import noise, parallel
 from mfpde.core.elementary import KERNEL
 from mfpde.initial import GroupLaw, InitialLaw
 from mfpde.problem import Pairwise, Problem
 from mfpde.steppers.forces import full_dimension
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
 Scheme = Literal["heun", "euler"]
 # writes the gradient of the potential at theta [R, p, N] and time index k to the last argument
 Gradient = Callable[[Array, int, Array], None]
 
 _MASK = (1 << 64) - 1
+# particles whose initial numbers are drawn at once, and coordinates that are worth a thread of their own
+_DRAWN = 1 << 16
+_SHARE = 1 << 18
+# spans of particles are cut at multiples of a cache line
+_LINE = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
     """Rows that move [m], with learning rates, weight decays and noise intensities sqrt(2 tau rate), each [m]."""
 
-    rows: NDArray[np.int64]
+    rows: Rows
     rate: Array
     decay: Array
     sigma: Array
@@ -93,18 +99,19 @@ def width_seed(seed: int, width: int) -> np.uint64:
 
 def draw(problem: Problem, law: InitialLaw, width: int, replicas: range, seed: np.uint64) -> Array:
     """Independent draws from the initial law : theta [R, p, N]."""
-    p = row_count(problem)
-    theta = np.zeros((len(replicas), p, width))
-    normal, uniform = np.empty((p, width)), np.empty((p, width))
+    theta = np.zeros((len(replicas), row_count(problem), width))
     for k, replica in enumerate(replicas):
-        noise.normals(seed, noise.INITIAL, replica, 0, normal)
-        noise.uniforms(seed, noise.INITIAL, replica, 0, uniform)
-        for group, _, rows in row_groups(problem):
-            one = law.group(group)
-            std = one.std / np.sqrt(law.dimension) if group == "w" else one.std
-            for position, row in enumerate(range(rows.start, rows.stop)):
-                index = row if isinstance(problem.model, Pairwise) else position
-                theta[k, row] = _values(one, index, std, normal[row], uniform[row])
+        for first in range(0, width, _DRAWN):
+            part = theta[k, :, first : first + _DRAWN]
+            normal, uniform = np.empty(part.shape), np.empty(part.shape)
+            noise.normals(seed, noise.INITIAL, replica, 0, normal, first)
+            noise.uniforms(seed, noise.INITIAL, replica, 0, uniform, first)
+            for group, _, rows in row_groups(problem):
+                one = law.group(group)
+                std = one.std / np.sqrt(law.dimension) if group == "w" else one.std
+                for position, row in enumerate(range(rows.start, rows.stop)):
+                    index = row if isinstance(problem.model, Pairwise) else position
+                    part[row] = _values(one, index, std, normal[row], uniform[row])
     return theta
 
 
@@ -131,66 +138,92 @@ def integrate(
     ``brownian(k, out [R, m, N])`` gives the standard normals of step k; a gradient is asked for at time index k (start
     of step k) and, by Heun's scheme, k + 1.
     """
-    shape = systems[0][0].shape
-    increments = np.zeros((shape[0], len(move.rows), shape[2]))
-    first, second = np.empty(shape), np.empty(shape)
-    predicted = [theta.copy() for theta, _ in systems] if scheme == "heun" else []
+    replicas, rows, width = systems[0][0].shape
+    still = np.setdiff1d(np.arange(rows), move.rows)
+    normal, slope = np.zeros((replicas, len(move.rows), width)), np.empty((replicas, rows, width))
+    star = np.empty((replicas, rows, width if scheme == "heun" else 0))
+    drift, spread = move.rate * dt, move.sigma * np.sqrt(dt)
+    pieces = parallel.spans(width, parallel.size(), _LINE, _SHARE // (replicas * rows))
+
+    def update(kernel: Callable[..., None], *arguments: Array | Rows) -> None:
+        parallel.collect(lambda piece: kernel(*piece, *arguments), pieces)
+
     for k in range(steps):
         if move.noisy:
-            brownian(k, increments)
-        for index, (theta, gradient) in enumerate(systems):
-            gradient(theta, k, first)
+            brownian(k, normal)
+        for theta, gradient in systems:
+            gradient(theta, k, slope)
             if scheme == "euler":
-                _euler(theta, first, increments, move.rows, move.rate, move.decay, move.sigma, dt, theta)
+                update(_euler, theta, slope, normal, move.rows, drift, move.decay, spread)
                 continue
-            star = predicted[index]
-            _euler(theta, first, increments, move.rows, move.rate, move.decay, move.sigma, dt, star)
-            gradient(star, k + 1, second)
-            _heun(theta, star, first, second, increments, move.rows, move.rate, move.decay, move.sigma, dt)
+            update(_predict, theta, slope, normal, star, still, move.rows, drift, move.decay, spread)
+            gradient(star, k + 1, slope)
+            update(_correct, theta, slope, star, move.rows, drift, move.decay)
 
 
 @njit(**KERNEL)
 def _euler(
+    start: int,
+    stop: int,
     theta: Array,
     gradient: Array,
     normal: Array,
-    rows: Array,
-    rate: Array,
+    rows: Rows,
+    drift: Array,
     decay: Array,
-    sigma: Array,
-    dt: float,
-    out: Array,
+    spread: Array,
 ) -> None:
-    """out = theta - rate (gradient + decay theta) dt + sigma sqrt(dt) normal on the moving rows."""
+    """theta <- theta - drift (gradient + decay theta) + spread normal on the moving rows."""
     for replica in range(theta.shape[0]):
         for m in range(len(rows)):
-            row = rows[m]
-            drift, spread = rate[m] * dt, sigma[m] * np.sqrt(dt)
-            for i in range(theta.shape[2]):
-                x = theta[replica, row, i]
-                slope = gradient[replica, row, i] + decay[m] * x
-                out[replica, row, i] = x - drift * slope + spread * normal[replica, m, i]
+            c, lam, s = drift[m], decay[m], spread[m]
+            x = theta[replica, rows[m]][start:stop]
+            g, z = gradient[replica, rows[m]][start:stop], normal[replica, m][start:stop]
+            for i in range(x.shape[0]):
+                x[i] = x[i] - c * (g[i] + lam * x[i]) + s * z[i]
 
 
 @njit(**KERNEL)
-def _heun(
+def _predict(
+    start: int,
+    stop: int,
     theta: Array,
-    star: Array,
-    first: Array,
-    second: Array,
+    gradient: Array,
     normal: Array,
-    rows: Array,
-    rate: Array,
+    star: Array,
+    still: Rows,
+    rows: Rows,
+    drift: Array,
     decay: Array,
-    sigma: Array,
-    dt: float,
+    spread: Array,
 ) -> None:
-    """theta <- theta - rate (slope(theta) + slope(star)) dt/2 + sigma sqrt(dt) normal on the moving rows."""
+    """star = Euler's step from theta, then theta <- (theta + star + spread normal) / 2.
+
+    That is Heun's step but for half the slope at star, so neither the first slope nor the noise need be kept for it.
+    """
+    for replica in range(theta.shape[0]):
+        for row in still:
+            x, y = theta[replica, row][start:stop], star[replica, row][start:stop]
+            for i in range(x.shape[0]):
+                y[i] = x[i]
+        for m in range(len(rows)):
+            c, lam, s = drift[m], decay[m], spread[m]
+            x, y = theta[replica, rows[m]][start:stop], star[replica, rows[m]][start:stop]
+            g, z = gradient[replica, rows[m]][start:stop], normal[replica, m][start:stop]
+            for i in range(x.shape[0]):
+                y[i] = x[i] - c * (g[i] + lam * x[i]) + s * z[i]
+                x[i] = 0.5 * (x[i] + y[i] + s * z[i])
+
+
+@njit(**KERNEL)
+def _correct(
+    start: int, stop: int, theta: Array, gradient: Array, star: Array, rows: Rows, drift: Array, decay: Array
+) -> None:
+    """theta <- theta - drift (gradient + decay star) / 2, the gradient being that at star, on the moving rows."""
     for replica in range(theta.shape[0]):
         for m in range(len(rows)):
-            row = rows[m]
-            drift, spread = 0.5 * rate[m] * dt, sigma[m] * np.sqrt(dt)
-            for i in range(theta.shape[2]):
-                x, y = theta[replica, row, i], star[replica, row, i]
-                slope = first[replica, row, i] + second[replica, row, i] + decay[m] * (x + y)
-                theta[replica, row, i] = x - drift * slope + spread * normal[replica, m, i]
+            c, lam = 0.5 * drift[m], decay[m]
+            x, y = theta[replica, rows[m]][start:stop], star[replica, rows[m]][start:stop]
+            g = gradient[replica, rows[m]][start:stop]
+            for i in range(x.shape[0]):
+                x[i] = x[i] - c * (g[i] + lam * y[i])
