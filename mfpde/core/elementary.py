@@ -29,7 +29,8 @@ _round = constant(6755399441055744.0, 12582912.0)
 _mantissa = constant(52, 23)
 _sign = constant(63, 31)
 _one_bits = constant(1023 << 52, 127 << 23)
-_LOG2_E = 1.0 / math.log(2.0)
+_LN2 = math.log(2.0)
+_LOG2_E = 1.0 / _LN2
 # log 2 and pi in parts whose products with the integers that occur are exact
 _ln2_high = constant(0.6931471803691238, 0.693359375)
 _ln2_low = constant(1.9082149292705877e-10, -0.00021219444005469057)
@@ -41,7 +42,7 @@ _DENSITY = math.sqrt(2.0 / math.pi)
 _largest_exponent = constant(709.0, 88.0)
 _smallest_exponent = constant(-708.0, -87.0)
 # (e^r - 1 - r) / r^2 for |r| <= log(2) / 2 (fit 4e-18, 3e-9)
-_exponential_series = polynomial(
+_EXPONENTIAL = (
     (
         2.5000071142806018e-08,
         2.763024976058964e-07,
@@ -55,6 +56,11 @@ _exponential_series = polynomial(
         0.5000000000000011,
     ),
     (0.00139506003, 0.0083689537, 0.0416662042, 0.166665183, 0.50000001),
+)
+_exponential_series = polynomial(*_EXPONENTIAL)
+# the same as (e^(-2 r) - 1) / r for |r| <= log(2) / 4
+_decay_series = polynomial(
+    *((*(c * (-2.0) ** (len(fit) + 1 - k) for k, c in enumerate(fit)), -2.0) for fit in _EXPONENTIAL)
 )
 # (atanh(s) / s - 1) / s^2 in s^2 for 0 <= s <= 1/3 (fit 5e-17, 5e-9)
 _atanh_series = polynomial(
@@ -195,11 +201,18 @@ def log_one_plus(t: Any) -> Any:
 
 @njit(**HELPER)
 def tanh(x: Any) -> Any:
-    """tanh x = -e / (2 + e) with e = expm1(-2 |x|), the sign restored; absolute error 3e-16, never beyond [-1, 1]."""
-    inside = -2.0 * absolute(x)
-    p, scale = _exponential_parts(select(inside < -40.0, -40.0, inside))
-    e = fma(p, scale, scale - 1.0)
-    return copysign(e / (2.0 + e), x)
+    """tanh x = (1 - q) / (1 + q), q = e^(-2 |x|), the sign restored; absolute error 3e-16, never beyond [-1, 1].
+
+    With |x| = r - k log(2) / 2 and 1 - q = -(s - 1) - s (e^(-2 r) - 1), s = 2^k; k log 2 in one part, since its error
+    shrinks with s.
+    """
+    size = absolute(x)
+    size = select(size > 20.0, 20.0, size)
+    shifted = fma(size, -2.0 * _LOG2_E, _round(x))
+    r = fma(shifted - _round(x), 0.5 * _LN2, size)
+    scale = of_bits((bits_of(shifted) << _mantissa(x)) + _one_bits(x))
+    scaled, series = r * scale, _decay_series(r)
+    return copysign(fma(scaled, series, scale - 1.0) / fma(scaled, series, scale + 1.0), x)
 
 
 @njit(**HELPER)
