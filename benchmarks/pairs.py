@@ -1,80 +1,108 @@
-"""Throughput of the closed-form pair forces against cache-blocked NumPy, all pairs of N neurons in d = 20, one thread.
+"""Closed-form forces between all pairs of neurons: mfpde against NumPy, PyTorch, JAX and KeOps on the same numbers.
 
-Medians of CPU seconds in one process, variants in turn; both give the same numbers. Run: python benchmarks/pairs.py
+Operations are counted per pair, a fused multiply-add as two: 4 d for the scalar product and for the sum of vectors,
+and KERNEL below for the kernel, its two derivatives and the two scalar sums. Run: python benchmarks/pairs.py
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import time
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from harness import Part, Setting, Variant, absence, compare, fastest, main, peer, record
+from machine import peak_flops
+from peers import pairs as peers
+from tables import Table, Timing, clock_of, number, side_by_side, thread_count
 
-from mfpde.core import activations, pairs
+from mfpde.core import pairs, parallel
+from mfpde.core.activations import CODES
 
-Array = NDArray[np.float64]
-
-DIMENSION, BLOCK = 20, 256
-
-
-def numpy_erf_force(w: Array) -> Array:
-    """(2/pi) mean_j (w_j - (p/A_i) w_i)/sqrt(A_i A_j - p^2), A = 1 + |w|^2, p = w_i . w_j; w : [N, d]."""
-    a = 1.0 + np.sum(w * w, axis=1)
-    out = np.empty_like(w)
-    for start in range(0, len(w), BLOCK):
-        rows = slice(start, start + BLOCK)
-        p = w[rows] @ w.T
-        inverse = 1.0 / np.sqrt(a[rows, None] * a - p * p)
-        p *= inverse
-        out[rows] = inverse @ w - w[rows] * (p.sum(axis=1) / a[rows])[:, None]
-    return 2.0 / np.pi / len(w) * out
+NEURONS = {"full": 10_000, "quick": 1000}
+DIMENSIONS = (10, 20)
+TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
+KERNEL = {"erf": {"float64": 44, "float32": 34}, "relu": {"float64": 40, "float32": 30}}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--repeats", type=int, default=9)
-    args = parser.parse_args()
-    rng = np.random.default_rng(0)
-    rows = []
-    with threadpool_limits(1):
-        for n in (512, 1024, 2048):
-            theta = np.zeros((DIMENSION + 2, n))
-            theta[0] = 1.0
-            theta[1:-1] = rng.standard_normal((DIMENSION, n)) / np.sqrt(DIMENSION)
-            w, out, none = np.ascontiguousarray(theta[1:-1].T), np.empty_like(theta), np.zeros(1)
-            pairs.pair_force(activations.CODES["erf"], none, theta, out)
-            difference = float(np.max(np.abs(out[1:-1].T - numpy_erf_force(w))))
-            seconds: dict[str, list[float]] = {"mfpde": [], "numpy": []}
-            for _ in range(args.repeats):
-                began = time.process_time()
-                pairs.pair_force(activations.CODES["erf"], none, theta, out)
-                middle = time.process_time()
-                numpy_erf_force(w)
-                seconds["mfpde"].append(middle - began)
-                seconds["numpy"].append(time.process_time() - middle)
-            medians = {name: statistics.median(values) for name, values in seconds.items()}
-            rows.append(
-                {
-                    "neurons": n,
-                    "pairs_per_second": n * n / medians["mfpde"],
-                    "ratio_to_numpy": medians["numpy"] / medians["mfpde"],
-                    "largest_difference": difference,
-                }
-            )
-    if args.json:
-        print(json.dumps({"benchmark": "pairs", "rows": rows}))
-        return
-    for r in rows:
-        print(
-            f"N = {r['neurons']:>5}: {r['pairs_per_second'] / 1e9:.2f} Gpair/s, {r['ratio_to_numpy']:.2f} times NumPy,"
-            f" largest difference {r['largest_difference']:.1e}"
-        )
+def ours(activation: str, a: peers.Values, w: peers.Values) -> Variant:
+    theta = np.zeros((w.shape[1] + 2, len(a)))
+    theta[0], theta[1:-1] = a, w.T
+    out, none, code = np.empty_like(theta), np.zeros(1), CODES[activation]
+    options: dict[str, Any] = {} if w.dtype == np.float64 else {"precision": "single"}
+
+    def call() -> peers.Result:
+        pairs.pair_force(code, none, theta, out, **options)
+        return out[0], out[1:-1].T
+
+    return Variant("mfpde", call)
+
+
+def variants(activation: str, a: peers.Values, w: peers.Values, setting: Setting) -> list[Variant]:
+    n = len(a)
+    rows = setting.pick((4, 8, 20, 50, 200), (20,))
+    found = [ours(activation, a, w)]
+    blocked = {str(r): peers.numpy_blocked(activation, a, w, setting.threads, r) for r in rows}
+    found.append(Variant("NumPy, in blocks", fastest(blocked)[1]))
+    jax = peer("jax", setting)
+    if jax is None:
+        found.append(Variant("JAX", None, absence("jax", setting)))
+    else:
+        scans = {str(r): peers.jax_blocked(jax, activation, a, w, r) for r in rows if n % r == 0}
+        found.append(Variant("JAX jit, in blocks", fastest(scans)[1]))
+    torch = peer("torch", setting)
+    if torch is None:
+        found.append(Variant("PyTorch", None, absence("torch", setting)))
+    else:
+        torch.set_num_threads(setting.threads)
+        eager = {str(r): peers.torch_blocked(torch, activation, a, w, r, False) for r in rows}
+        best, call = fastest(eager)
+        found.append(Variant("PyTorch, in blocks", call))
+        if not setting.quick:
+            fused = peers.torch_blocked(torch, activation, a, w, max(50, int(best)), True)
+            found.append(Variant("torch.compile, in blocks", fused))
+    pykeops = peer("pykeops", setting)
+    if pykeops is None:
+        found.append(Variant("KeOps", None, absence("pykeops", setting)))
+    else:
+        found.append(Variant("KeOps", peers.keops(pykeops, activation, a, w)))
+    return found
+
+
+def measure(setting: Setting) -> Part:
+    part, clock = Part(), clock_of(setting.threads)
+    threads = thread_count(setting.threads)
+    n = NEURONS[setting.pick("full", "quick")]
+    roof: list[list[str]] = []
+    for dtype in TOLERANCE:
+        peak = peak_flops(dtype, setting.threads, setting.pick(200, 10))
+        for activation in KERNEL:
+            timed: dict[str, list[Timing]] = {}
+            for d in DIMENSIONS:
+                a, w = peers.make(dtype, n, d)
+                expected = peers.reference(activation, a, w)
+                with parallel.team(setting.threads):
+                    timed[f"d = {d}"] = found = compare(
+                        variants(activation, a, w, setting),
+                        lambda result, expected=expected: peers.distance(result, expected),
+                        TOLERANCE[dtype],
+                        setting.pick(7, 2),
+                        patience=3.0,
+                    )
+                peak = max(peak, peak_flops(dtype, setting.threads, setting.pick(50, 5)))
+                seconds = found[0].seconds(clock)
+                rate = n * n / statistics.median(seconds) if seconds else 0.0
+                work = 4 * d + KERNEL[activation][dtype]
+                share = f"{100.0 * rate * work / peak:.0f} %"
+                roof.append(
+                    [activation, dtype, str(d), number(rate / 1e9), str(work), number(rate * work / 1e9), share]
+                )
+                record(part, found, clock, f"{activation}, {dtype}, d = {d}, {threads}", neurons=n, peak=peak)
+            columns, rows = side_by_side(timed, clock)
+            part.tables.append(Table(f"{activation}, {dtype}, N = {n}, {threads}, ms of {clock} time", columns, rows))
+    columns = ["activation", "type", "d", "Gpair/s", "operations per pair", "GFLOP/s", "of the peak"]
+    part.tables.append(Table(f"mfpde, all pairs, {threads}, medians", columns, roof))
+    return part
 
 
 if __name__ == "__main__":
-    main()
+    main("pairs", measure, __doc__)
