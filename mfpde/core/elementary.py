@@ -14,6 +14,7 @@ depends on how a loop was vectorised. NaN is not assumed away, so that a run tha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from numba import njit
@@ -43,25 +44,27 @@ _largest_exponent = constant(709.0, 88.0)
 _smallest_exponent = constant(-708.0, -87.0)
 # (e^r - 1 - r) / r^2 for |r| <= log(2) / 2 (fit 4e-18, 3e-9)
 _EXPONENTIAL = (
-    (
-        2.5000071142806018e-08,
-        2.763024976058964e-07,
-        2.755758635113909e-06,
-        2.4801493094781307e-05,
-        0.0001984126950659248,
-        0.0013888888943634368,
-        0.008333333333494463,
-        0.04166666666653014,
-        0.16666666666666413,
-        0.5000000000000011,
-    ),
-    (0.00139506003, 0.0083689537, 0.0416662042, 0.166665183, 0.50000001),
+    2.5000071142806018e-08,
+    2.763024976058964e-07,
+    2.755758635113909e-06,
+    2.4801493094781307e-05,
+    0.0001984126950659248,
+    0.0013888888943634368,
+    0.008333333333494463,
+    0.04166666666653014,
+    0.16666666666666413,
+    0.5000000000000011,
 )
-_exponential_series = polynomial(*_EXPONENTIAL)
-# the same as (e^(-2 r) - 1) / r for |r| <= log(2) / 4
-_decay_series = polynomial(
-    *((*(c * (-2.0) ** (len(fit) + 1 - k) for k, c in enumerate(fit)), -2.0) for fit in _EXPONENTIAL)
-)
+_EXPONENTIAL_SINGLE = (0.00139506003, 0.0083689537, 0.0416662042, 0.166665183, 0.50000001)
+
+
+def _of_decay(series: Sequence[float]) -> list[float]:
+    """Coefficients of (e^(-2 r) - 1) / r from those of (e^r - 1 - r) / r^2, exact."""
+    return [*(c * (-2.0) ** (len(series) + 1 - k) for k, c in enumerate(series)), -2.0]
+
+
+_exponential_series = polynomial(_EXPONENTIAL, _EXPONENTIAL_SINGLE)
+_decay_series = polynomial(_of_decay(_EXPONENTIAL), _of_decay(_EXPONENTIAL_SINGLE))
 # (atanh(s) / s - 1) / s^2 in s^2 for 0 <= s <= 1/3 (fit 5e-17, 5e-9)
 _atanh_series = polynomial(
     (
