@@ -358,6 +358,30 @@ def test_limited_steps_are_positive_and_conservative_at_any_temperature(rng: np.
             assert np.sum(mass) == pytest.approx(1.0, abs=1e-13)
 
 
+def test_the_limited_flux_feels_the_volume_of_the_shells_in_a_large_block() -> None:
+    """d/dt E r^2 = 2 tau d - 2 lambda E r^2 where a cell without mass is e^1000 times as dense as the ones with it."""
+    block, decay = 5000, 0.5
+    temperature = decay / block
+    problem = structure.pure_decay_problem(block + 1, temperature, decay)
+    frozen = tuple(c if c.name != "w0" else replace(c, trained=False) for c in problem.coordinates)
+    problem = replace(problem, coordinates=frozen)
+    grid = Grid((Axis(problem.moving[0], 0.8, 1.25, 150),), Species(("a", "w0"), np.array([[1.0, 0.0]]), np.ones(1)))
+    r = grid.axes[0].centers
+    start = normalised(grid, np.exp(-0.5 * (r - 1.1) ** 2 / 0.02**2)[None])
+    solution = solve(problem, start, np.array([0.0, 1.0]), Control(flux="limited", extend=False))
+    before, after = (float(np.sum(s.measure.mass[0] * r * r)) for s in solution.snapshots)
+    assert after == pytest.approx(1.0 + (before - 1.0) * np.exp(-2.0 * decay), rel=1e-4)
+    assert max(s.increase for s in solution.history) == 0.0
+
+
+def test_a_velocity_that_is_no_number_stops_the_limited_flux() -> None:
+    problem, start = plane_start(12)
+    forcing = np.zeros(start.grid.shape)
+    forcing[0, 3, 4] = np.nan
+    with pytest.raises(NumericalError, match="velocity"):
+        limited.step(tabulate(problem, start.grid), start.mass, 0.1, forcing)
+
+
 def test_the_cell_peclet_number_tells_when_the_exponential_flux_is_too_coarse() -> None:
     """int rho (h x/tau)^2 of a Gaussian at its rest in a quadratic well: h^2/tau to leading order."""
     problem = pairwise_problem(0.3, strength=0.0)

@@ -1,7 +1,7 @@
 """Reversible-Markov mean-field midpoint steps on a grid: second order, conservative, positive, energy-dissipating.
 
 One step solves rho' = P_dt(Psi*) rho with Psi* the potential of the discrete gradient of the risk between rho and
-rho', and P a stochastic matrix that leaves exp(-Psi*/tau) invariant (core.fluxes.propagate).  At the fixed point
+rho', and P a stochastic matrix that leaves exp(-Psi*/tau) invariant (core.propagation).  At the fixed point
 
     F(rho') - F(rho) = tau [KL(P rho | pi*) - KL(rho | pi*)] <= 0
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import problem as problems
-from mfpde.core import fluxes
+from mfpde.core import parallel, propagation
 from mfpde.errors import NumericalError
 from mfpde.measures import SMALLEST_MASS, Grid
 from mfpde.tabulate import Tabulated
@@ -54,37 +54,40 @@ class Step:
 
 
 class Propagator:
-    """Work arrays and face geometry of one grid; applies P_dt of a frozen potential."""
+    """Scratch and face geometry of one grid; applies P_dt of a frozen potential, with the team of its caller.
+
+    P_dt = (s-1)/s (I + dt A/(s-1))^s + I/s (Ketcheson 2008, SSPRK(s, 2)): for dt q <= s - 1, q the largest exit rate, a
+    convex combination of powers of one stochastic matrix that leaves volume * exp(-Psi/tau) invariant, hence positive,
+    conservative, and dissipating the relative entropy.
+    """
 
     def __init__(self, grid: Grid, temperature: float) -> None:
         self.grid, self.temperature = grid, temperature
-        shape = grid.padded_shape
         offset = 3 - len(grid.axes)
         self._faces = [
             (offset + k, *axis.face_geometry(temperature), axis.periodic) for k, axis in enumerate(grid.axes)
         ]
-        active = {face[0] for face in self._faces}
-        one = np.zeros((1, 1, 1, 1))
-        self._rates = [np.zeros(shape) if axis in active else one for axis in range(3) for _ in range(2)]
-        self._work, self._out = np.empty(shape), np.empty(shape)
+        self._plans: dict[int, propagation.Plan] = {}
 
     def __call__(self, psi: Array, mass: Array, dt: float) -> tuple[Array, int]:
         """(P_dt mass, number of sweeps)."""
-        shape = self.grid.padded_shape
-        low = psi.min(axis=tuple(range(1, psi.ndim)), keepdims=True)
-        capped = np.minimum(psi, low + POTENTIAL_CAP * self.temperature).reshape(shape)
-        for axis, shift, forward, backward, periodic in self._faces:
-            up, down = self._rates[2 * axis], self._rates[2 * axis + 1]
-            fluxes.exponential_rates(capped, self.temperature, axis, shift, forward, backward, periodic, up, down)
-        stiffness = fluxes.largest_exit_rate(*self._rates)
+        shape, threads = self.grid.padded_shape, parallel.size()
+        if threads not in self._plans:
+            self._plans = {threads: propagation.plan(shape, self._faces, threads)}
+        plan = self._plans[threads]
+        potential = propagation.fields(psi.reshape(shape), self.temperature, POTENTIAL_CAP)
+        stiffness = propagation.largest_exit_rate(plan, potential)
         if not stiffness * dt < MAX_STAGES:
             raise NumericalError(
                 f"a step of {dt:.3g} takes {stiffness * dt:.3g} sweeps: some cell empties at the rate {stiffness:.3g}",
                 "use more cells, a tighter box, or a smaller step",
             )
         stages = max(2, int(np.ceil(stiffness * dt / STAGE_MARGIN)) + 1)
-        fluxes.propagate(mass.reshape(shape), dt, stages, *self._rates, self._work, self._out)
-        return np.maximum(self._out, SMALLEST_MASS).reshape(mass.shape), stages
+        length, weight = dt / (stages - 1), 1.0 / stages
+        new = propagation.propagate(
+            plan, potential, mass.reshape(shape), length, stages, weight, SMALLEST_MASS, known=True
+        )
+        return new.reshape(mass.shape), stages
 
 
 def step(

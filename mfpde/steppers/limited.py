@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mfpde import problem as problems
 from mfpde.core import fluxes
+from mfpde.errors import NumericalError
 from mfpde.measures import SMALLEST_MASS
 from mfpde.tabulate import Tabulated
 
@@ -19,8 +20,10 @@ Array = NDArray[np.float64]
 
 ORDER = 2
 SAFETY = 0.9
-# below this fraction of the largest density the entropic part of the velocity is left out: log(0) drives nothing
-DENSITY_FLOOR = 1e-30
+MOST_HALVINGS = 50
+# below this fraction of the largest mass the logarithm of the mass stays what it is there: log(0) drives nothing. It is
+# the mass that is cut, not the density, which is largest where an empty cell has next to no volume (r^(d-1) near r = 0)
+MASS_FLOOR = 1e-30
 
 
 def rate_of_change(table: Tabulated, mass: Array, forcing: Array | None = None) -> tuple[Array, float]:
@@ -28,9 +31,8 @@ def rate_of_change(table: Tabulated, mass: Array, forcing: Array | None = None) 
     grid, tau = table.grid, table.problem.temperature
     psi = table.first_variation(problems.residual(table.problem, table.predict(mass)))
     psi = psi if forcing is None else psi + forcing
-    log_density = np.log(mass) - grid.log_volume
-    floor = log_density.max() + np.log(DENSITY_FLOOR)
-    mu = (psi + tau * np.maximum(log_density, floor)).reshape(grid.padded_shape)
+    log_density = np.log(np.maximum(mass, MASS_FLOOR * mass.max())) - grid.log_volume
+    mu = (psi + tau * log_density).reshape(grid.padded_shape)
     change = np.zeros(grid.padded_shape)
     offset = 3 - len(grid.axes)
     inverse = 0.0
@@ -46,8 +48,10 @@ def rate_of_change(table: Tabulated, mass: Array, forcing: Array | None = None) 
 def step(table: Tabulated, mass: Array, limit: float, forcing: Array | None = None) -> tuple[Array, float]:
     """(masses after one SSPRK(3,3) step, its length): the longest positive one, at most ``limit``."""
     change, longest = rate_of_change(table, mass, forcing)
+    if not longest > 0.0:
+        raise NumericalError("the limited flux met a velocity that is not finite")
     dt = min(limit, longest)
-    while True:
+    for _ in range(MOST_HALVINGS):
         first = mass + dt * change
         if np.min(first) >= 0.0:
             first = np.maximum(first, SMALLEST_MASS)
@@ -59,3 +63,4 @@ def step(table: Tabulated, mass: Array, limit: float, forcing: Array | None = No
                     return np.maximum(third, SMALLEST_MASS), dt
         # velocities grew within the step: the positivity bound of the first stage did not cover the later ones
         dt *= 0.5
+    raise NumericalError(f"the step of the limited flux fell to {dt:.3g}: velocities grow without bound")

@@ -1,0 +1,226 @@
+"""Powers of the stochastic matrix I + c A of a grid: its parts, the size of their scratch, and the team that works.
+
+A part that is held whole computes its rates once; of larger grids they are recomputed for every ``block`` of stages,
+which a tile, or a few planes at a time, pass together. The parts of a grid meet between blocks only: for the stages in
+between, each computes as much of its neighbours as it depends on, with the same result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.core import parallel
+from mfpde.core.lines import HALO, Line, Segment, advance_line
+from mfpde.core.piles import Pile, Slab, advance_pile
+from mfpde.core.stages import LANES, Field, Update
+
+Array = NDArray[np.float64]
+Shape = tuple[int, int, int, int]
+Face = tuple[int, Array, Array, Array, bool]
+
+TILE = 4096  # cells of a line whose rates and masses stay in a near cache
+WHOLE_LINE = 8192  # a line as short as this is one tile
+NEAR_CACHE = 3 << 18  # bytes that stages taken together may touch and still be fast
+FAR_CACHE, ALL_CACHE = 10 << 20, 24 << 20  # the same, one cache further out, and of all threads together
+WHOLE_PILE = 8 << 20  # bytes of rates and masses up to which all planes of a grid are held
+FEWEST, MOST = 8, 32  # slots of a ring: where the near cache has no room for the first, the far one serves
+PARALLEL_CELLS = 1 << 18  # with fewer, waking threads and computing for neighbours cost what is gained
+THINNEST = 16  # planes of a slab
+
+
+class _Memory:
+    """Arrays that kernels know by their address."""
+
+    def __init__(self) -> None:
+        self._arrays: list[Array] = []
+
+    def keep(self, array: Array) -> int:
+        """The address of an array, which lives as long as this does."""
+        self._arrays.append(np.ascontiguousarray(array))
+        return int(self._arrays[-1].ctypes.data)
+
+    def zeros(self, size: int) -> int:
+        """The address of zeros, on a cache line: vector loads that straddle two lines cost twice as much."""
+        return (self.keep(np.zeros(size + 8)) + 63) // 64 * 64
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Parts of a grid of masses [K, n1, n2, n3], each with its species.
+
+    ``memory`` holds the arrays whose addresses they know. ``depth`` stages are taken together, ``block`` between two
+    meetings of the parts; 0: the parts are whole species and never meet. ``shared``: the team takes part.
+    """
+
+    shape: Shape
+    grid: Line | Pile
+    parts: tuple[tuple[int, Segment | Slab], ...]
+    memory: _Memory
+    depth: int
+    block: int
+    shared: bool
+
+    @property
+    def whole(self) -> bool:
+        return self.block == 0
+
+
+def plan(shape: Shape, faces: Sequence[Face], threads: int = 1) -> Plan:
+    """Parts and scratch for masses of this shape.
+
+    faces : per coupled axis its number (0, 1, 2) and the shift, forward and backward prefactor [n_axis] of its faces
+    (core.fluxes), and whether it is periodic: the last face wraps around then, and is closed otherwise.
+    Scratch takes 64 bytes per cell where the grid is held whole, else some tiles, or planes, per thread.
+    """
+    geometry = {face[0]: face for face in faces}
+    shared = math.prod(shape) >= PARALLEL_CELLS
+    wanted = -(-threads // shape[0]) if shared else 1
+    if shape[1] * shape[2] == 1:
+        return _line_plan(shape, geometry.get(2), wanted, shared)
+    return _pile_plan(shape, geometry, threads, wanted, shared)
+
+
+def fields(psi: Array, temperature: float, cap: float) -> list[Field]:
+    """The potential [K, n1, n2, n3] of every species, cut ``cap`` temperatures above its minimum."""
+    flat = _flat(psi)
+    scale = 1.0 / (math.log(2.0) * temperature)
+    lowest = flat.min(axis=1).tolist()
+    return [Field(one, low, cap * temperature, scale) for one, low in zip(flat, lowest, strict=True)]
+
+
+def largest_exit_rate(plan: Plan, potential: list[Field]) -> float:
+    """The largest total rate at which any cell is left, the stiffness q of A; NaN if any rate is."""
+    unused = [Update(field.psi, field.psi, field.psi, 0.0, 0.0, 0.0) for field in potential]
+    rates = _run(plan, potential, unused, 0, False)
+    return math.nan if any(map(math.isnan, rates)) else max(rates)
+
+
+def propagate(
+    plan: Plan,
+    potential: list[Field],
+    mass: Array,
+    step: float,
+    stages: int,
+    weight: float = 0.0,
+    floor: float = 0.0,
+    known: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """max((1 - weight) (I + step A)^stages mass + weight mass, floor) : [K, n1, n2, n3]; ``mass`` is left as it is.
+
+    Weight 0 leaves the floor out. Signs are kept where step times the largest exit rate is below 1. ``known``: the last
+    call with this plan was ``largest_exit_rate`` of the same potential.
+    """
+    initial = _flat(mass)
+    out = np.empty(plan.shape) if out is None else out
+    count = -(-stages // plan.block) if plan.block else 1
+    targets = [out.reshape(initial.shape), np.empty(initial.shape if count > 1 else 0)]
+    source = initial
+    for k in range(count):
+        target = targets[(count - 1 - k) % 2]
+        taken = stages * (k + 1) // count - stages * k // count
+        share = weight if k == count - 1 else 0.0
+        updates = [Update(*rows, step, share, floor) for rows in zip(source, target, initial, strict=True)]
+        _run(plan, potential, updates, taken, known and plan.whole)
+        source = target
+    return out
+
+
+def _run(plan: Plan, potential: list[Field], updates: list[Update], stages: int, known: bool) -> list[float]:
+    # planes that no later call needs want no more room than the stages ask for
+    kept = plan.whole and (known or stages != 1)
+    needed = 2 if stages < 2 else _power_of_two(stages + 2)
+
+    def work(item: tuple[int, Segment | Slab]) -> float:
+        species, part = item
+        field, update = potential[species], updates[species]
+        if isinstance(part, Segment):
+            return float(advance_line(plan.grid, part, field, update, stages, known))
+        slab = part if kept or needed >= part.slots else part._replace(slots=needed)
+        return float(advance_pile(plan.grid, slab, field, update, stages, plan.depth, known))
+
+    return parallel.collect(work, plan.parts) if plan.shared else [work(item) for item in plan.parts]
+
+
+def _line_plan(shape: Shape, face: Face | None, wanted: int, shared: bool) -> Plan:
+    species, cells, memory = shape[0], shape[3], _Memory()
+    whole = cells <= WHOLE_LINE
+    tile = cells if whole else TILE
+    periodic = face is not None and face[4]
+    geometry = _geometry(face, cells, False)
+    uniform = bool(np.all(geometry[:, :-1] == geometry[:, :1]))
+    beyond = ((0, 0), (HALO, HALO))
+    geometry = np.pad(geometry, beyond, "wrap") if periodic else np.pad(geometry, beyond)
+    geometry = np.pad(geometry, ((0, 0), (0, 2 * LANES)))
+    line = Line(cells, tile, periodic, uniform, *(memory.keep(values) for values in geometry))
+    size = -(-(tile + 2 * HALO) // LANES) * LANES + 2 * LANES
+    spans = parallel.spans(cells, 1 if whole else wanted, tile, tile)
+    parts = [(s, Segment(*span, *(memory.zeros(size) for _ in range(5)))) for s in range(species) for span in spans]
+    return Plan(shape, line, tuple(parts), memory, 1, 0 if whole else HALO, shared)
+
+
+def _pile_plan(shape: Shape, geometry: dict[int, Face], threads: int, wanted: int, shared: bool) -> Plan:
+    memory = _Memory()
+    pile = _pile(shape, geometry, memory)
+    species, plane_bytes = shape[0], 8 * 8 * pile.stride
+    spans = parallel.spans(pile.planes, wanted, 1, THINNEST)
+    alone = len(spans) == 1 and not pile.periodic
+    near = NEAR_CACHE // plane_bytes
+    if alone and math.prod(shape) * 64 <= WHOLE_PILE:
+        depth, block, slots = min(max(near - 2, 1), MOST), 0, _power_of_two(pile.planes + 1)
+    else:
+        far = min(FAR_CACHE, ALL_CACHE // min(threads, species * len(spans))) // plane_bytes
+        room = min(near if near >= FEWEST else far, MOST if alone else min(MOST, spans[0][1] // 4 + 2))
+        slots = max(4, _power_of_two(room // 2 + 1))
+        depth = block = slots - 2
+
+    def slab(start: int, stop: int) -> Slab:
+        sizes = (count * pile.stride + 2 * pile.margin for count in (6 * slots, 2 * slots, 2))
+        return Slab(start, stop, slots, *(memory.zeros(size) for size in sizes))
+
+    parts = tuple((s, slab(*span)) for s in range(species) for span in spans)
+    return Plan(shape, pile, parts, memory, depth, block, shared)
+
+
+def _pile(shape: Shape, geometry: dict[int, Face], memory: _Memory) -> Pile:
+    _, planes, rows, columns = shape
+    axes = (0, 1, 2)
+    if planes == 1:
+        planes, rows, axes = rows, 1, (1, 0, 2)
+    faces = [geometry.get(axis) for axis in axes]
+    periodic, ghost_rows, ghost_columns = (face is not None and face[4] for face in faces)
+    height, width = rows + 2 * ghost_rows, columns + 2 * ghost_columns
+    margin = LANES if height == 1 else -(-(width + LANES) // LANES) * LANES
+    stride = -(-height * width // LANES) * LANES + margin
+    outer, middle = _geometry(faces[0], planes, False), _geometry(faces[1], rows, True)
+    inner = _geometry(faces[2], columns, True)
+    inner = np.pad(inner, ((0, 0), (0, -width % LANES)))
+    addresses = (memory.keep(values) for values in (outer, middle, inner))
+    ghosts = int(ghost_rows), int(ghost_columns)
+    return Pile(planes, rows, columns, *ghosts, height, width, stride, margin, periodic, *addresses)
+
+
+def _geometry(face: Face | None, cells: int, ghosts: bool) -> Array:
+    """[3, n]: shift in octaves, prefactors for rates per octave, 0 at closed ends; the copies at periodic ones."""
+    values = np.zeros((3, cells)) if face is None else np.stack([np.asarray(v, dtype=float) for v in face[1:4]])
+    values *= np.array([[1.0 / math.log(2.0)], [math.log(2.0)], [math.log(2.0)]])
+    if face is None or not face[4]:
+        values[:, -1] = 0.0
+    elif ghosts:
+        values = np.concatenate([values[:, -1:], values, np.zeros((3, 1))], axis=1)
+    return values
+
+
+def _power_of_two(least: int) -> int:
+    """The smallest power of two that is at least this."""
+    return 1 << (least - 1).bit_length()
+
+
+def _flat(values: Array) -> Array:
+    """[K, cells], contiguous and writable, so that kernels are compiled for one type of array."""
+    return np.require(values, requirements=["C", "W"]).reshape(len(values), -1)
