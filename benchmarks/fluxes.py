@@ -2,9 +2,9 @@
 
 A call computes the exponential rates of a new potential and takes s explicit stages with them: s = 1 is the explicit
 step of a scheme whose potential changes at every step (no joining of stages, no search for the largest rate), s = 2
-and 24 are whole calls of the propagator. Mcells/s are cells times stages over the time of the call. Operations per cell,
-a fused multiply-add as two: 36 D + 2 with the first stage, 8 D + 1 in every other (both ends of a face compute its
-flow), and 31 D once more where the propagator looks for the largest rate of a grid too large to keep them.
+and 24 are whole calls of the propagator. Mcells/s are cells times stages over the time of the call. Operations per
+cell, a fused multiply-add as two: 36 D + 2 with the first stage, 8 D + 1 in every other (both ends of a face compute
+its flow), and 31 D once more where the propagator looks for the largest rate of a grid too large to keep them.
 Run: python benchmarks/fluxes.py
 """
 
