@@ -7,9 +7,8 @@ of chaos.  Snapshots are the same to the last bit for any number of threads, any
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -18,13 +17,14 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.core import noise
+from mfpde.core import noise, parallel
 from mfpde.errors import ConfigError, NumericalError
 from mfpde.initial import InitialLaw
 from mfpde.problem import Pairwise, Problem
 from mfpde.steppers import forces, particles, sampling
 from mfpde.steppers.drive import Drive, Fields, Guide, guide
 from mfpde.steppers.forces import Force, Reference
+from mfpde.steppers.kernels import DOUBLE, Kernels, require_device
 from mfpde.steppers.particles import Gradient, Motion
 from mfpde.steppers.sampling import BatchForce, IntegrationError
 
@@ -35,6 +35,9 @@ T = TypeVar("T")
 FIELD_STEPS = 64
 # particles whose drifts are compared between two scramblings
 ERROR_WIDTH = 256
+CHUNKS_PER_THREAD = 4.0
+# neurons from which the kernels cut a network into several spans, so that threads can share it
+WIDE = 8192
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class EnsembleSettings:
 
     ``dynamics`` langevin (noise of the problem's temperature), gradient (none) or sgd (``batch`` fresh samples per
     step, Euler scheme, and the noise of the temperature); ``coupling`` synchronous copies or none; ``nodes``
-    quasi-random nodes where no exact force exists.
+    quasi-random nodes where no exact force exists; ``kernels`` that sum over neurons and data.
     """
 
     widths: tuple[int, ...]
@@ -55,6 +58,7 @@ class EnsembleSettings:
     coupling: Literal["synchronous", "independent"] = "synchronous"
     nodes: int = 4096
     seed: int = 0
+    kernels: Kernels = DOUBLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,21 +140,23 @@ def prepare(
 ) -> Ensemble:
     """Choose the force, and tabulate the limit's fields on ``bounds`` of the reduced coordinates (those of its grid).
 
-    Raises ConfigError for settings that have no meaning for the problem.
+    Raises ConfigError for settings that have no meaning for the problem, or a device that cannot be used here.
     """
     _check(problem, settings)
-    force, error = forces.exact_force(problem), None
+    kernels = settings.kernels
+    require_device(kernels)
+    force, error = forces.exact_force(problem, kernels), None
     if force is None:
-        force = sampling.sobol_force(problem, settings.nodes, settings.seed)
+        force = sampling.sobol_force(problem, settings.nodes, settings.seed, kernels)
         width = min(max(settings.widths), ERROR_WIDTH)
         theta = particles.draw(problem, law, width, range(1), particles.width_seed(settings.seed, width))
-        error = sampling.integration_error(problem, settings.nodes, settings.seed, theta)
+        error = sampling.integration_error(problem, settings.nodes, settings.seed, theta, kernels)
     batches = None
     if settings.dynamics == "sgd":
         nodes = forces.data_nodes(problem) if problem.data.population is None else None
-        batches = sampling.batch_force(problem, settings.batch, nodes)
+        batches = sampling.batch_force(problem, settings.batch, nodes, kernels)
     move = particles.motion(problem, settings.dynamics != "gradient")
-    limit = None if drive is None else guide(problem, law, drive, bounds)
+    limit = None if drive is None else guide(problem, law, drive, bounds, kernels)
     return Ensemble(problem, law, settings, move, force, batches, limit, error)
 
 
@@ -173,20 +179,6 @@ def step_count(interval: float, step: float) -> int:
     return max(1, int(np.ceil(interval / step - 1e-9)))
 
 
-def estimate_cost(problem: Problem, settings: EnsembleSettings, time: float) -> tuple[float, float]:
-    """(evaluations of a pair or of a neuron on a node, bytes of one snapshot) of a run to ``time``, in advance."""
-    force: Force | BatchForce | None
-    if settings.dynamics == "sgd":
-        force = sampling.batch_force(problem, settings.batch, None)
-    else:
-        force = forces.exact_force(problem)
-    stages = 2.0 if settings.scheme == "heun" and settings.dynamics != "sgd" else 1.0
-    per_stage = sum(2.0 * w * settings.nodes if force is None else force.operations(w) for w in settings.widths)
-    systems = 2.0 if settings.coupling == "synchronous" else 1.0
-    numbers = sum(settings.widths) * settings.replicas * particles.row_count(problem)
-    return step_count(time, settings.step) * stages * settings.replicas * per_stage, 8.0 * systems * numbers
-
-
 def start(ensemble: Ensemble) -> EnsembleState:
     """The initial draws; copies start where their particles do."""
     s = ensemble.settings
@@ -200,26 +192,36 @@ def start(ensemble: Ensemble) -> EnsembleState:
 
 
 def evolve_ensemble(
-    ensemble: Ensemble, times: Array, state: EnsembleState | None = None, threads: int = 1
+    ensemble: Ensemble, times: Array, state: EnsembleState | None = None, threads: int | None = None
 ) -> Iterator[EnsembleSnapshot]:
     """Yield a snapshot at each of ``times`` [K], increasing, the start included; after ``state`` only what follows.
 
+    ``threads`` None leaves it to the team of core.parallel that the caller has opened.
     Raises NumericalError naming width, replica and time if a particle becomes non-finite.
     """
-    with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
-        if state is None:
+    if state is None:
+        with _team(threads):
             state = start(ensemble)
-            yield _snapshot(
-                ensemble, state, float(times[0]), dict.fromkeys(ensemble.settings.widths, 0.0), pool, threads
-            )
-        for index in range(state.index + 1, len(times)):
-            before, now = float(times[index - 1]), float(times[index])
-            state, wall = _interval(ensemble, state, before, now, pool, threads)
-            yield _snapshot(ensemble, state, now, wall, pool, threads)
+            snapshot = _snapshot(ensemble, state, float(times[0]), dict.fromkeys(ensemble.settings.widths, 0.0))
+        yield snapshot
+        del snapshot  # a record may be as large as all networks: nothing here keeps it while the next one is computed
+    for index in range(state.index + 1, len(times)):
+        before, now = float(times[index - 1]), float(times[index])
+        with _team(threads):
+            state, wall = _interval(ensemble, state, before, now)
+            snapshot = _snapshot(ensemble, state, now, wall)
+        yield snapshot
+        del snapshot
+
+
+def _team(threads: int | None) -> AbstractContextManager[None]:
+    return nullcontext() if threads is None else parallel.team(threads)
 
 
 @dataclass(frozen=True)
-class _Task:
+class Chunk:
+    """Replicas first .. stop - 1 of one width."""
+
     width: int
     first: int
     stop: int
@@ -229,28 +231,43 @@ class _Task:
         return slice(self.first, self.stop)
 
 
-def _tasks(ensemble: Ensemble, threads: int) -> list[_Task]:
-    """Chunks of replicas, the costly ones first; a chunk is at most an even share and cheap replicas stay together."""
-    s = ensemble.settings
-    operations = (ensemble.force if ensemble.batches is None else ensemble.batches).operations
-    cost = {width: operations(width) + 1e3 * width for width in s.widths}
-    share = sum(cost.values()) * s.replicas / (4.0 * threads)
-    tasks = []
-    for width in s.widths:
-        size = max(1, min(int(share / cost[width]), -(-s.replicas // threads)))
-        tasks += [_Task(width, k, min(k + size, s.replicas)) for k in range(0, s.replicas, size)]
-    return sorted(tasks, key=lambda task: -cost[task.width] * (task.stop - task.first))
+def chunks(settings: EnsembleSettings, operations: Callable[[int], float]) -> tuple[list[Chunk], list[Chunk]]:
+    """Chunks that take the whole team of core.parallel one after the other, and chunks that its threads share.
+
+    ``operations(width)`` is the cost of one replica.  A shared chunk is at most an even share, costly ones come first,
+    and cheap replicas stay together.  Where a single replica exceeds that share it is left to the threads of its
+    kernels, which cut wide networks into spans; on a GPU all replicas of a width go together.
+    """
+    threads = parallel.size()
+    cost = {width: operations(width) + 1e3 * width for width in settings.widths}
+    share = sum(cost.values()) * settings.replicas / (CHUNKS_PER_THREAD * threads)
+    whole, shared = [], []
+    for width in settings.widths:
+        if settings.kernels.device == "cuda":
+            whole.append(Chunk(width, 0, settings.replicas))
+        elif width >= WIDE and cost[width] > share:
+            whole += [Chunk(width, k, k + 1) for k in range(settings.replicas)]
+        else:
+            size = max(1, min(int(share / cost[width]), -(-settings.replicas // threads)))
+            shared += [Chunk(width, k, min(k + size, settings.replicas)) for k in range(0, settings.replicas, size)]
+    return whole, sorted(shared, key=lambda chunk: -cost[chunk.width] * (chunk.stop - chunk.first))
+
+
+def _each(ensemble: Ensemble, work: Callable[[Chunk], T]) -> list[tuple[Chunk, T]]:
+    """(chunk, work(chunk)) of all replicas."""
+    moved = ensemble.force if ensemble.batches is None else ensemble.batches
+    whole, shared = chunks(ensemble.settings, moved.operations)
+    return [(chunk, work(chunk)) for chunk in whole] + list(zip(shared, parallel.collect(work, shared), strict=True))
 
 
 def _interval(
-    ensemble: Ensemble, state: EnsembleState, before: float, now: float, pool: Executor | None, threads: int
+    ensemble: Ensemble, state: EnsembleState, before: float, now: float
 ) -> tuple[EnsembleState, dict[int, float]]:
     """Advance all widths from one snapshot to the next, FIELD_STEPS steps at a time."""
     steps = step_count(now - before, ensemble.settings.step)
     dt = (now - before) / steps
     theta = {w: x.copy() for w, x in state.theta.items()}
     copies = None if state.copies is None else {w: x.copy() for w, x in state.copies.items()}
-    tasks = _tasks(ensemble, threads)
     wall = dict.fromkeys(theta, 0.0)
     for done in range(0, steps, FIELD_STEPS):
         count = min(FIELD_STEPS, steps - done)
@@ -258,14 +275,10 @@ def _interval(
         if ensemble.guide is not None and copies is not None:
             fields = ensemble.guide.fields(before + dt * np.arange(done, done + count + 1, dtype=np.float64))
         work = partial(_advance, ensemble, theta, copies, fields, state.step + done, count, dt)
-        for task, seconds in zip(tasks, _map(pool, work, tasks), strict=True):
-            wall[task.width] += seconds
+        for chunk, seconds in _each(ensemble, work):
+            wall[chunk.width] += seconds
         _require_finite(theta, copies, before + dt * (done + count))
     return EnsembleState(state.index + 1, state.step + steps, theta, copies), wall
-
-
-def _map(pool: Executor | None, work: partial[T], tasks: Sequence[_Task]) -> list[T]:
-    return [work(task) for task in tasks] if pool is None else list(pool.map(work, tasks))
 
 
 def _advance(
@@ -276,25 +289,25 @@ def _advance(
     step: int,
     count: int,
     dt: float,
-    task: _Task,
+    chunk: Chunk,
 ) -> float:
     """Move one chunk of replicas, and its copies, ``count`` steps in place; returns the seconds it took."""
     began = perf_counter()
-    seed = particles.width_seed(ensemble.settings.seed, task.width)
+    seed = particles.width_seed(ensemble.settings.seed, chunk.width)
 
     def brownian(k: int, out: Array) -> None:
-        for row, replica in enumerate(range(task.first, task.stop)):
+        for row, replica in enumerate(range(chunk.first, chunk.stop)):
             noise.normals(seed, noise.BROWNIAN, replica, step + k, out[row])
 
     def own(one: Array, k: int, out: Array) -> None:
         if ensemble.batches is None:
             ensemble.force.gradient(one, out)
         else:
-            ensemble.batches.gradient(one, seed, task.first, step + k, out)
+            ensemble.batches.gradient(one, seed, chunk.first, step + k, out)
 
-    systems: list[tuple[Array, Gradient]] = [(theta[task.width][task.span], own)]
+    systems: list[tuple[Array, Gradient]] = [(theta[chunk.width][chunk.span], own)]
     if copies is not None and fields is not None:
-        systems.append((copies[task.width][task.span], fields.gradient))
+        systems.append((copies[chunk.width][chunk.span], fields.gradient))
     # a run that diverges is reported by name after the interval
     with np.errstate(all="ignore"):
         particles.integrate(systems, brownian, ensemble.motion, dt, count, ensemble.scheme)
@@ -312,21 +325,12 @@ def _require_finite(theta: Mapping[int, Array], copies: Mapping[int, Array] | No
                 )
 
 
-def _snapshot(
-    ensemble: Ensemble,
-    state: EnsembleState,
-    time: float,
-    wall: dict[int, float],
-    pool: Executor | None,
-    threads: int,
-) -> EnsembleSnapshot:
+def _snapshot(ensemble: Ensemble, state: EnsembleState, time: float, wall: dict[int, float]) -> EnsembleSnapshot:
     reference = None if ensemble.guide is None else ensemble.guide.reference(ensemble.force, time)
-    tasks = _tasks(ensemble, threads)
-    work = partial(_measure, ensemble, state, reference)
-    parts = dict(zip(tasks, _map(pool, work, tasks), strict=True))
+    parts = _each(ensemble, partial(_measure, ensemble, state, reference))
     records = []
     for width in ensemble.settings.widths:
-        mine = [parts[task] for task in sorted(tasks, key=lambda task: task.first) if task.width == width]
+        mine = [part for chunk, part in sorted(parts, key=lambda pair: pair[0].first) if chunk.width == width]
         risk, error, iid, coupling = (_joined([part[k] for part in mine]) for k in range(4))
         assert risk is not None
         records.append(
@@ -341,21 +345,21 @@ def _joined(parts: list[Array | None]) -> Array | None:
 
 
 def _measure(
-    ensemble: Ensemble, state: EnsembleState, reference: Reference | None, task: _Task
+    ensemble: Ensemble, state: EnsembleState, reference: Reference | None, chunk: Chunk
 ) -> tuple[Array, Array | None, Array | None, Array | None]:
     """(risk, function error, that of the copies, coupling error) of one chunk of replicas."""
-    theta = state.theta[task.width][task.span]
+    theta = state.theta[chunk.width][chunk.span]
     risk, error = ensemble.force.observe(theta, reference)
     if state.copies is None:
         return risk, error, None, None
-    copies = state.copies[task.width][task.span]
-    rows = ensemble.motion.rows
+    copies = state.copies[chunk.width][chunk.span]
     distance = np.zeros(len(theta))
     for replica in range(len(theta)):
-        apart = theta[replica, rows] - copies[replica, rows]
-        # on the circle a slip by a whole turn is no distance
-        apart = _wrapped(apart) if _on_circle(ensemble.problem) else apart
-        distance[replica] = np.sum(apart**2) / task.width
+        for row in ensemble.motion.rows:
+            apart = theta[replica, row] - copies[replica, row]
+            # on the circle a slip by a whole turn is no distance
+            apart = _wrapped(apart) if _on_circle(ensemble.problem) else apart
+            distance[replica] += np.sum(apart**2) / chunk.width
     return risk, error, ensemble.force.observe(copies, reference)[1], distance
 
 

@@ -136,6 +136,7 @@ def evolve(
         target = float(times[np.searchsorted(times, state.time, side="right")])
         widened = _widened(state.measure.grid, state.measure) if control.extend else state.measure
         if widened is not state.measure:
+            del table, propagator  # either may be most of the memory: first these, then those of the larger box
             table = tabulate(problem, widened.grid)
             propagator = exponential.Propagator(table.grid, problem.temperature)
             # a dual bound belongs to its box: the larger one starts its own

@@ -55,20 +55,6 @@ def stationary(table: Tabulated, f_start: Array) -> Stationary:
     return _fixed_point_newton(table, f_start)
 
 
-def _covariance(table: Tabulated, mass: Array) -> Array:
-    """sum_k p_k Cov_k(phi) at the skeleton nodes : [R, R]."""
-    squared = mass * table.amplitude**2
-    squared = squared.sum(axis=1).reshape(-1) if "a" in table.grid.names else squared.reshape(-1)
-    second = table.basis.T @ (squared[:, None] * table.basis)
-    species = table.grid.shape[0]
-    first = table.collapse(mass).reshape(species, -1)
-    basis = table.basis.reshape(species, -1, table.rank)
-    for k, share in enumerate(table.grid.species.probabilities):
-        mean = first[k] @ basis[k]
-        second -= np.outer(mean, mean) / share
-    return second
-
-
 def _fenchel_young(table: Tabulated, f: Array, g: Array) -> Array:
     """c_q (l(f_q) + l*(g_q) - f_q g_q) >= 0 : [n]; (f - y - g)^2/2 for the square loss, without cancellation."""
     problem = table.problem
@@ -97,8 +83,7 @@ def _dual_newton(table: Tabulated, f_start: Array) -> Stationary:
         # the gap is quadratic in the misfit of the measure: one more step takes that to round-off as well
         polished = certified
         gradient = -root * (problems.conjugate_slopes(problem, g) - f)
-        spread = (root * table.coefficients).T
-        hessian = spread @ (_covariance(table, mass) * (problem.scale**2 / tau)) @ spread.T
+        hessian = (problem.scale**2 / tau) * root[:, None] * table.covariance(mass) * root
         hessian[np.diag_indices_from(hessian)] += problems.conjugate_curvatures(problem, g)
         direction = cho_solve(cho_factor(hessian), gradient) / np.where(root > 0.0, root, 1.0)
         g_new, value_new, psi_new = _line_search(table, g, value, direction, float(gradient @ (root * direction)))
@@ -147,9 +132,8 @@ def _fixed_point_newton(table: Tabulated, f_start: Array) -> Stationary:
         size = float(np.linalg.norm(misfit))
         if size <= 1e-14 * max(1.0, float(np.linalg.norm(f))):
             break
-        cov = table.coefficients.T @ _covariance(table, mass) @ table.coefficients
         curvature = c if problem.loss == "square" else c * _logistic_curvature(problem, f)
-        jacobian = np.eye(len(f)) + (problem.scale**2 / tau) * cov * curvature
+        jacobian = np.eye(len(f)) + (problem.scale**2 / tau) * table.covariance(mass) * curvature
         direction = np.linalg.solve(jacobian, misfit)
         step = 1.0
         while True:

@@ -148,6 +148,11 @@ def test_integers_stand_for_floats_and_nothing_else_converts() -> None:
          "pairwise.potential.matrix", "symmetric"),
         ('[pairwise]\npotential = "quadratic"\ninteraction = {name = "quadratic", strength = -1}\n',
          "pairwise.interaction.strength", "no stationary law"),
+        (GAUSSIAN + '[numerics]\nprecision = "half"\n', "numerics.precision", 'must be "double" or "single"'),
+        (GAUSSIAN + '[numerics]\ndevice = "gpu"\n', "numerics.device", 'must be "cpu" or "cuda"'),
+        (GAUSSIAN + "[numerics]\nthreads = 2\n", "numerics.threads", "allowed: device, precision"),
+        (PAIRWISE + '[numerics]\nprecision = "single"\n', "numerics.precision", "[pairwise]"),
+        (PAIRWISE + '[numerics]\ndevice = "cuda"\n', "numerics.device", 'must be "cpu"'),
         ("a = [" + "[" * 100_000, "config", "deeply"),
         ("a = " + "1" * 5000, "config", "TOML"),
         ("seed = 1\nseed = 2\n", "config", "TOML"),
@@ -183,6 +188,15 @@ def test_a_mistyped_key_is_guessed() -> None:
         error = _error(text)
         assert error.key == key
         assert error.hint == f"did you mean '{hint}'?"
+
+
+def test_numerics_are_double_on_the_processor_unless_stated() -> None:
+    plain = config.parse(GAUSSIAN)
+    assert plain.numerics == schema.Numerics(precision="double", device="cpu")
+    stated = config.parse(GAUSSIAN, ["numerics.precision=single", "numerics.device=cuda"])
+    assert stated.numerics == schema.Numerics(precision="single", device="cuda")
+    assert '[numerics]\nprecision = "single"\ndevice = "cuda"\n' in config.to_toml(stated)
+    assert config.sha256(plain) != config.sha256(stated)
 
 
 def test_overrides() -> None:

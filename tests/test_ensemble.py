@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mfpde import datalaws, ensemble
+from mfpde.core import cuda, interaction, parallel
 from mfpde.ensemble import EnsembleSettings, EnsembleSnapshot
 from mfpde.errors import ConfigError, NumericalError
 from mfpde.exact import linear_network, ornstein_uhlenbeck
@@ -15,6 +18,7 @@ from mfpde.initial import GroupLaw, InitialLaw
 from mfpde.pairwise import pairwise_problem
 from mfpde.problem import Network, Population, Problem, network_coordinates
 from mfpde.steppers.drive import Drive
+from mfpde.steppers.kernels import Kernels
 
 RATES = {"a": 1.0, "w": 1.0, "b": 1.0}
 NORMAL = GroupLaw("normal")
@@ -81,6 +85,84 @@ def test_bits_do_not_depend_on_threads_chunks_or_restart(name: str) -> None:
     fewer = list(ensemble.evolve_ensemble(part, times))[-1].records[0]
     assert np.array_equal(fewer.theta, whole[-1].records[1].theta[:2])
     assert np.array_equal(fewer.risk, whole[-1].records[1].risk[:2])
+
+
+@pytest.mark.parametrize("name", ["nodes", "pairs"])
+def test_threads_share_a_single_wide_network(name: str) -> None:
+    """One replica of 10 000 neurons: its kernels are cut into spans, and the bits are those of one thread."""
+    problem, law, settings = cases()[name]
+    settings = replace(settings, widths=(10_000,), replicas=1, scheme="euler")
+    times, drive = np.array([0.0, 0.1]), standing_drive(problem, 0.1)
+    runs = [run(problem, law, settings, times, drive, threads)[-1] for threads in (1, 2, 4)]
+    assert all(same(runs[0], other) for other in runs[1:])
+
+
+def test_wide_networks_go_to_the_kernels_threads_and_narrow_ones_side_by_side() -> None:
+    settings = EnsembleSettings((64, 20_000), 3, 0.1)
+    with parallel.team(2):
+        whole, shared = ensemble.chunks(settings, lambda width: 100.0 * width)
+        assert [(c.width, c.first, c.stop) for c in whole] == [(20_000, k, k + 1) for k in range(3)]
+        assert {c.width for c in shared} == {64}
+        assert sorted(k for c in shared for k in range(c.first, c.stop)) == [0, 1, 2]
+        many, _ = ensemble.chunks(replace(settings, replicas=64), lambda width: 100.0 * width)
+        assert many == []  # replicas enough to share
+        together, _ = ensemble.chunks(replace(settings, kernels=Kernels(device="cuda")), float)
+        assert [(c.first, c.stop) for c in together] == [(0, 3), (0, 3)]
+
+
+@pytest.mark.parametrize("name", ["pairs", "nodes", "sobol", "sgd"])
+def test_single_precision_reaches_every_force(name: str) -> None:
+    """Close to double and not the same, for particles and for copies whose field is a sum over nodes."""
+    problem, law, settings = cases()[name]
+    times, drive = np.array([0.0, 0.7]), standing_drive(problem, 0.7)
+    single = replace(settings, kernels=Kernels("single"))
+    double, rounded = (run(problem, law, s, times, drive)[-1] for s in (settings, single))
+    for one, two in zip(double.records, rounded.records, strict=True):
+        for values in ("theta", "risk", "function_error"):
+            a, b = getattr(one, values), getattr(two, values)
+            assert not np.array_equal(a, b)
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
+    assert double.state.copies is not None and rounded.state.copies is not None
+    # a table of the field, computed once, is double
+    tabulated = name in ("pairs", "sgd")
+    assert np.array_equal(double.state.copies[33], rounded.state.copies[33]) == tabulated
+    assert "in single precision" in ensemble.prepare(problem, law, single).description
+
+
+def test_a_device_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, law, settings = cases()["nodes"]
+    monkeypatch.setattr(cuda, "available", lambda: "there is no GPU")
+    with pytest.raises(ConfigError, match=r'numerics\.device is "cuda", but there is no GPU'):
+        ensemble.prepare(problem, law, replace(settings, kernels=Kernels(device="cuda")))
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_the_kernels_of_the_device_are_called_with_whole_widths(
+    precision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernels of the processor in their place give its numbers, and see all replicas at once."""
+    problem, law, settings = cases()["nodes"]
+    seen: list[tuple[str, int, str]] = []
+
+    def watched(name: str) -> Any:
+        def kernel(*arguments: Any) -> None:
+            seen.append((name, len(arguments[2]), arguments[-1]))
+            getattr(interaction, name)(*arguments)
+
+        return kernel
+
+    fake = SimpleNamespace(**{name: watched(name) for name in ("predict_batch", "pullback_batch")})
+    monkeypatch.setattr(cuda, "available", lambda: None)
+    monkeypatch.setattr(cuda, "interaction", fake, raising=False)
+    times, drive = np.array([0.0, 0.2]), standing_drive(problem, 0.2)
+    here, there = (
+        run(problem, law, replace(settings, kernels=Kernels(precision, device)), times, drive)[-1]
+        for device in ("cpu", "cuda")
+    )
+    assert same(here, there)
+    assert set(seen) == {(name, settings.replicas, precision) for name in ("predict_batch", "pullback_batch")}
+    described = ensemble.prepare(problem, law, replace(settings, kernels=Kernels(precision, "cuda"))).description
+    assert "on the GPU" in described
 
 
 def test_widths_and_seeds_draw_different_numbers() -> None:
@@ -212,7 +294,7 @@ def test_settings_without_meaning_are_refused(change: dict[str, object], key: st
             ensemble.prepare(cases()["cosine"][0], law, replace(settings, dynamics="sgd", batch=4))
 
 
-def test_descriptions_and_cost_tell_what_will_run() -> None:
+def test_descriptions_tell_what_will_run() -> None:
     words = {
         "pairs": "exact erf pair kernel in dimension 4; stochastic Heun",
         "nodes": "quadrature nodes in dimension 1",
@@ -225,11 +307,6 @@ def test_descriptions_and_cost_tell_what_will_run() -> None:
         prepared = ensemble.prepare(problem, law, settings)
         assert text in prepared.description
         assert (prepared.integration_error is not None) == (name == "sobol")
-        operations, size = ensemble.estimate_cost(problem, settings, 2.0)
-        assert ensemble.estimate_cost(problem, settings, 4.0)[0] == pytest.approx(2.0 * operations)
-        assert size == 2 * 8 * 5 * 41 * prepared.motion.rows.size or name != "gaussian"
-    problem, _, settings = cases()["pairs"]
-    assert ensemble.estimate_cost(problem, settings, 1.0)[0] == 10 * 2 * 5 * (8**2 + 33**2)
     assert ensemble.step_count(1.0, 0.05) == 20 and ensemble.step_count(1.0, 0.3) == 4
 
 

@@ -7,12 +7,14 @@ import itertools
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ import pytest
 
 from mfpde.cli import common, solve
 from mfpde.cli.main import main
-from mfpde.io import atoms, interrupt, limit, particles, store
+from mfpde.core import cuda
+from mfpde.io import atoms, build, config, interrupt, limit, particles, store
 from mfpde.io.difference import differences
 
 STUDY = """
@@ -180,6 +183,9 @@ def test_json_is_one_object_and_the_log_goes_to_stderr(
     assert {key: answer[key] for key in written if key != "files"} == {k: v for k, v in written.items() if k != "files"}
     assert sorted(Path(name).name for name in answer["files"]) == ["limit.h5", "particles.h5", "summary.json"]
     assert "limit 100 %" in result.stderr
+    # how the features are kept, said once for the one grid of this run
+    assert result.stderr.count("grid 48: 40 features of 48 cells") == 1
+    assert re.fullmatch(r"compressed, 1\d of 40 nodes", answer["limit"]["features"])
     assert "Traceback" not in result.stderr
 
 
@@ -346,6 +352,44 @@ def test_impossible_parts(arguments: list[str], said: str, tmp_path: Path, capsy
     assert main(["solve", *arguments, "-o", str(tmp_path / "run"), "--no-figures"]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_device_that_cannot_be_used_is_refused_before_anything_is_written(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda, "available", lambda: "there is no GPU")
+    for arguments in ([], ["--dry-run"]):
+        assert _solve(study, tmp_path / "run", "--set", "numerics.device=cuda", *arguments) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == 'mfpde: config error: numerics.device is "cuda", but there is no GPU'
+        assert lines[1].startswith("hint: ")
+        assert not (tmp_path / "run").exists()
+
+
+def test_single_precision_is_part_of_the_study(
+    study: Path, finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Stored, told, the same bits again by more threads, and other numbers than double: by round-off for the risk."""
+    single = ["--set", "numerics.precision=single"]
+    assert _solve(study, tmp_path / "one", *single, "--threads", "1") == 0
+    assert _solve(study, tmp_path / "two", *single, "--threads", "2") == 0
+    _same(tmp_path / "one", tmp_path / "two")
+    assert 'precision = "single"' in store.read(tmp_path / "one" / "particles.h5", []).attributes["config"]
+    double, rounded = _summary(finished[0]), _summary(tmp_path / "one")
+    assert "in single precision" in rounded["forces"]["description"]
+    assert double["limit"]["free_energy"] == rounded["limit"]["free_energy"]
+    for one, two in zip(double["particles"], rounded["particles"], strict=True):
+        assert one["risk_mean"] != two["risk_mean"]
+        assert one["risk_mean"] == pytest.approx(two["risk_mean"], rel=1e-4)
+    assert _solve(study, tmp_path / "one", "--resume") == 4  # another study
+
+
+def test_a_predictor_of_another_skeleton_is_dropped(study: Path) -> None:
+    """A run continued on another processor may find one skeleton node more or less; the next step starts without."""
+    loaded = config.load(str(study))
+    run = limit._start(build.build(loaded.config, loaded.name, loaded.directory))
+    run.state = replace(run.state, step=1, slope=np.ones(run.take_table().rank + 1))
+    assert next(iter(run.snapshots())).state.step == 2
 
 
 def test_dry_run_writes_nothing(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

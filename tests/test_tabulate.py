@@ -13,11 +13,17 @@ from numpy.testing import assert_allclose
 
 from mfpde import datalaws
 from mfpde import problem as problems
+from mfpde.core import parallel
 from mfpde.errors import ConfigError
+from mfpde.evolve import Control, State, evolve
 from mfpde.measures import Axis, Grid, Species, normalised
 from mfpde.pairwise import gaussian_modes, pairwise_gradient, pairwise_problem
 from mfpde.problem import DataLaw, Network, Population, Problem, network_coordinates
-from mfpde.tabulate import Tabulated, external_potential, interpolative, node_features, tabulate
+from mfpde.stationary import stationary
+from mfpde.tabulate import Tabulated, external_potential, interpolative, node_features, plan, tabulate
+from mfpde.tabulate.choice import choose
+from mfpde.tabulate.features import Cells
+from mfpde.tabulate.skeleton import skeleton
 
 SMOOTH = ("tanh", "erf", "sigmoid", "gelu", "softplus", "sin", "quadratic", "identity", "hermite")
 HERMITE = (0.2, 1.0, -0.5, 0.3)
@@ -241,3 +247,173 @@ def test_tables_are_values() -> None:
     with pytest.raises(AttributeError):
         table.rank = 3  # type: ignore[misc]
     assert isinstance(table, Tabulated)
+
+
+# ---- ways to keep features ---------------------------------------------------------------------------------------
+
+WAYS = ("compressed", "precomputed", "direct")
+
+
+def gaussian_law(dimension: int, count: int = 16) -> DataLaw:
+    return datalaws.gaussian(Population(dimension, "hermite", (0.0, 1.0, 0.0, 0.4)), count=count)
+
+
+def settings_of_ways() -> dict[str, tuple[Problem, Grid]]:
+    """Rotations, kinks, an a-axis, species that differ in a alone, in a and b, and explicit interactions."""
+    mixed = Species(("a", "b"), np.array([[1.0, 0.3], [-1.0, 0.3], [0.5, -0.2]]), np.array([0.3, 0.3, 0.4]))
+    many_a = Species(("a",), np.array([[-1.0], [0.5], [2.0]]), np.array([0.2, 0.5, 0.3]))
+    decay = dict.fromkeys("awb", 0.3)
+    biased = Problem(
+        Network("tanh"), gaussian_law(1), "square", 0.2, network_coordinates((1,), ("w",), True, decay, ONES)
+    )
+    explicit = pairwise_problem(0.3, 2, "double-well", 0.6, interaction="gaussian", strength=0.7, width=0.8)
+    circle = pairwise_problem(0.3, potential="none", interaction="cosine")
+    line = Species((), np.zeros((1, 0)), np.ones(1))
+    found = {
+        "rotations": network("erf", gaussian_law(5), ("w",), scale=1.7),
+        "kink": network("relu", gaussian_law(2), ("w",)),
+        "kink and rotations": network("relu", gaussian_law(4), ("w",)),
+        "a-axis": network("tanh", gaussian_law(1), ("a", "w", "b"), scale=0.6),
+        "quadratic": network("quadratic", gaussian_law(3), ("w",)),
+    }
+    grids = {name: (problem, grid_of(problem, 7, many_a if len(problem.moving) < 3 else line))
+             for name, problem in found.items()}  # fmt: skip
+    grids["species of a and b"] = biased, Grid((Axis(biased.moving[0], -2.0, 2.0, 11),), mixed)
+    grids["explicit"] = explicit, grid_of(explicit, 9, line)
+    grids["circle"] = circle, Grid((Axis(circle.moving[0], -np.pi, np.pi, 16),), line)
+    return grids
+
+
+@pytest.mark.parametrize("name", list(settings_of_ways()))
+def test_all_ways_give_the_same_sums(name: str, rng: np.random.Generator) -> None:
+    """Predictions, first variation and covariance to 1e-11, and the covariance as its definition has it."""
+    problem, grid = settings_of_ways()[name]
+    mass = normalised(grid, rng.random(grid.shape)).mass
+    r = rng.standard_normal(len(problem.data.y))
+    tables = [tabulate(problem, grid, way) for way in WAYS]
+    assert [table.choice.taken.way for table in tables][1:] == list(WAYS[1:])
+    first = tables[1]
+    scale = float(np.max(np.abs(first.features.table))) * problem.scale  # type: ignore[union-attr]
+    for table in tables:
+        assert_allclose(table.predict(mass), first.predict(mass), atol=1e-11 * scale, rtol=0.0)
+        psi, expected = table.first_variation(r), first.first_variation(r)
+        assert psi.shape == grid.shape
+        assert_allclose(psi, expected, atol=1e-11 * scale * float(np.sum(np.abs(r))), rtol=0.0)
+        assert_allclose(table.covariance(mass), first.covariance(mass), atol=1e-11 * scale**2, rtol=0.0)
+    values = node_cells(problem, grid)
+    exact = np.zeros((len(r), len(r)))
+    for share, m, phi in zip(grid.species.probabilities, mass, values, strict=True):
+        p, phi = m.reshape(-1) / share, phi.reshape(-1, len(r))
+        exact += share * ((phi.T * p) @ phi - np.outer(p @ phi, p @ phi))
+    assert_allclose(first.covariance(mass), exact, atol=1e-12 * scale**2, rtol=1e-10)
+
+
+def node_cells(problem: Problem, grid: Grid) -> np.ndarray:
+    """phi with the output weight on every cell : [K, cells, n], from the atoms of the grid."""
+    measure = normalised(grid, np.ones(grid.shape))
+    inner = [measure.names.index(c.name) for c in problem.coordinates if c.name != "a"]
+    values = node_features(problem, np.ascontiguousarray(measure.atoms[:, inner]))
+    if isinstance(problem.model, Network):
+        values = values * measure.atoms[:, measure.names.index("a"), None]
+    return values.reshape(grid.shape[0], -1, values.shape[1])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_flow_and_its_end_do_not_depend_on_the_way(way: str) -> None:
+    """The steps of the limit iterate over skeleton predictions, Newton uses the covariance: both in every way."""
+    problem = network("tanh", gaussian_law(1), ("a", "w"))
+    grid = grid_of(problem, 20, Species((), np.zeros((1, 0)), np.ones(1)))
+    start = State(normalised(grid, np.ones(grid.shape)), 0.0)
+    times = np.array([0.0, 0.3])
+    ends = []
+    for one in ("precomputed", way):
+        table = tabulate(problem, grid, one)  # type: ignore[arg-type]
+        last = list(evolve(problem, start, times, Control(fixed_step=0.05, extend=False), table))[-1]
+        rest = stationary(table, last.f)
+        assert abs(rest.gap) < 1e-12
+        ends.append((last.measure.mass, rest.measure.mass))
+    for one, two in zip(*ends, strict=True):
+        assert_allclose(one, two, atol=1e-11)
+
+
+@pytest.mark.parametrize("way", ["precomputed", "direct"])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_sums_have_the_same_bits_for_any_number_of_threads(way: str, activation: str, rng: np.random.Generator) -> None:
+    problem = network(activation, gaussian_law(2, 24), ("w",))
+    grid = grid_of(problem, 150, Species(("a",), np.array([[0.7]]), np.ones(1)))
+    mass, r = normalised(grid, rng.random(grid.shape)).mass, rng.standard_normal(len(problem.data.y))
+    table = tabulate(problem, grid, way)  # type: ignore[arg-type]
+    found = []
+    for threads in (1, 2, 4):
+        with parallel.team(threads):
+            found.append((table.predict(mass), table.first_variation(r)))
+    assert all(np.array_equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+def test_species_of_one_kind_share_their_features() -> None:
+    problem, grid = settings_of_ways()["species of a and b"]
+    table = tabulate(problem, grid, "precomputed")
+    assert table.kinds.tolist() == [0, 0, 1]
+    assert table.features.table.shape == (2 * 11, len(problem.data.y))  # type: ignore[union-attr]
+
+
+# ---- the choice --------------------------------------------------------------------------------------------------
+
+
+def test_smooth_features_are_compressed_and_kinks_with_two_inputs_are_not() -> None:
+    smooth = network("erf", gaussian_law(20, 60), ("w",))
+    choice = plan(smooth, grid_of(smooth, 128, Species(("a",), np.ones((1, 1)), np.ones(1))))
+    assert choice.taken.way == "compressed"
+    assert choice.taken.rank < 0.6 * choice.nodes
+    kinked = network("relu", gaussian_law(2, 60), ("w",))
+    choice = plan(kinked, grid_of(kinked, 128, Species(("a",), np.ones((1, 1)), np.ones(1))))
+    assert choice.taken.way == "direct"
+    assert choice.taken.rank > 300
+    assert "evaluated at every use" in choice.description
+    assert "precomputed" in choice.description
+
+
+def test_a_table_stays_within_the_memory_allowed() -> None:
+    problem = network("erf", gaussian_law(20, 60), ("w",))
+    ample, tight = choose(problem, 10**6, 200), choose(problem, 10**6, 200, budget=10**9)
+    assert ample.taken.way == "compressed"
+    assert tight.taken.way == "direct"
+    assert "compressed" in tight.description and "too large" in tight.description
+    assert ample.taken.nbytes == 8 * 200 * (10**6 + len(problem.data.y))
+    # a cost that grows with the cells, and none that is the least of all and not taken
+    assert choose(problem, 2 * 10**6, 200).taken.expected > ample.taken.expected
+    assert all(o.expected >= ample.taken.expected for o in ample.others)
+
+
+def test_more_nodes_than_candidates_are_carried_by_a_sample_of_them(rng: np.random.Generator) -> None:
+    """3000 data on a line: few nodes are found among 512 of them, and hold on cells that were not fitted."""
+    law = random_nodes(rng, 3000, 1)
+    problem = network("tanh", law, ("w", "b"))
+    cells = Cells((1, 60, 50), ((1, np.linspace(-2.0, 2.0, 60)), (2, np.linspace(-2.0, 2.0, 50))))
+    found = skeleton(problem, cells)
+    assert found is not None
+    nodes, coefficients = found
+    assert len(nodes) < 128
+    points = cells.at(np.arange(cells.count))
+    assert_allclose(points[60], [np.linspace(-2.0, 2.0, 60)[1], np.linspace(-2.0, 2.0, 50)[10]])
+    values = node_features(problem, points)
+    assert np.max(np.abs(values - values[:, nodes] @ coefficients)) < 3e-12
+    assert_allclose(coefficients[:, nodes], np.eye(len(nodes)), atol=1e-14)
+
+
+def test_what_a_skeleton_carries_holds_on_every_cell_of_a_kinked_activation() -> None:
+    """Sectors between the kinks of two far nodes hold few cells, which samples miss."""
+    problem = network("relu", gaussian_law(2, 40), ("w",))
+    axis = np.linspace(-4.0, 4.0, 90)
+    cells = Cells((1, 90, 90), ((1, axis), (2, axis)))
+    found = skeleton(problem, cells)
+    if found is not None:
+        values = node_features(problem, cells.at(np.arange(cells.count)))
+        assert np.max(np.abs(values - values[:, found[0]] @ found[1])) <= 1.1e-12 * np.max(np.abs(values))
+
+
+def test_features_of_full_rank_have_no_skeleton(rng: np.random.Generator) -> None:
+    problem = network("relu", random_nodes(rng, 40, 2), ("w", "b"))
+    axis = np.linspace(-1.0, 1.0, 25)
+    assert skeleton(problem, Cells((1, 25, 25, 25), ((1, axis), (2, axis), (3, axis)))) is None
+    assert tabulate(problem, grid_of(problem, 6, Species(("a",), np.ones((1, 1)), np.ones(1)))).rank == 40

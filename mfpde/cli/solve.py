@@ -70,16 +70,18 @@ def run(args: argparse.Namespace) -> int:
     # from here on the numerics are imported: seconds, that no mistake above should cost
     from threadpoolctl import threadpool_limits
 
+    from mfpde.core import parallel
     from mfpde.io.build import build
 
-    with threadpool_limits(1):  # BLAS sums differ between thread counts; our own threads run over replicas
+    # BLAS sums differ between thread counts; our own threads cut the work in pieces that do not depend on them
+    with threadpool_limits(1), parallel.team(args.threads or os.cpu_count() or 1):
         study = build(loaded.config, loaded.name, loaded.directory)
         if study.on_grid and study.problem.temperature > 0.0 and args.only != "particles":
             study.grid  # noqa: B018  a box that cannot be chosen is an error before anything is written
         _refuse_impossible(args, study)
         if args.dry_run:
-            return _dry_run(args, study)
-        _refuse_too_large(args, study)
+            return _dry_run(args, study, directory)
+        _refuse_too_large(args, study, directory)
         result = _solve(args, study, directory)
     result["wall_s"] = time.perf_counter() - began
     _write_summary(directory, result)
@@ -116,22 +118,33 @@ def _refuse_overwriting(args: argparse.Namespace, directory: Path) -> None:
 
 
 def _refuse_impossible(args: argparse.Namespace, study: Study) -> None:
+    from mfpde.io.particles import settings_of
+    from mfpde.steppers.kernels import require_device
+
     if args.only in ("limit", "stationary") and not study.on_grid:
         moving = len(study.problem.moving)
         raise ConfigError("--only", f"is {args.only}, but {moving} coordinates move and a grid takes up to 3")
     if args.only == "stationary" and study.problem.temperature == 0.0:
         raise ConfigError("--only", "is stationary, which needs a training.temperature above 0")
+    require_device(settings_of(study).kernels)
 
 
-def _refuse_too_large(args: argparse.Namespace, study: Study) -> None:
-    """A run that cannot fit into memory is an error before anything is written, not a crash after hours."""
+def _estimate(args: argparse.Namespace, study: Study, directory: Path) -> dict[str, Any]:
     from mfpde.io.estimate import estimate
 
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = estimate(study)
+    driven = args.only is None or (directory / LIMIT_FILE).exists()
+    return estimate(study, args.only, not args.no_figures, driven)
+
+
+def _refuse_too_large(args: argparse.Namespace, study: Study, directory: Path) -> None:
+    """A run that cannot fit into memory is an error before anything is written, not a crash after hours."""
+    from mfpde.tabulate import machine_memory
+
+    memory = machine_memory()
+    found = _estimate(args, study, directory)
     keys = {"limit": "grid.cells", "particles": "particles.widths"}
     for part in ("limit", "particles"):
-        needed = found.get(part, {}).get("bytes", 0) if args.only in (None, part) else 0
+        needed = found.get(part, {}).get("bytes", 0)
         if needed > memory:
             raise ConfigError(
                 keys[part],
@@ -140,11 +153,10 @@ def _refuse_too_large(args: argparse.Namespace, study: Study) -> None:
             )
 
 
-def _dry_run(args: argparse.Namespace, study: Study) -> int:
+def _dry_run(args: argparse.Namespace, study: Study, directory: Path) -> int:
     from mfpde.cli import table
-    from mfpde.io.estimate import estimate
 
-    found = estimate(study)
+    found = _estimate(args, study, directory)
     if args.json:
         common.print_json({"ok": True, "study": study.name, "config": configs.to_toml(study.config), "estimate": found})
     else:
@@ -191,7 +203,9 @@ def _run_parts(args: argparse.Namespace, study: Study, directory: Path) -> dict[
     limit = _run_limit(args, study, directory, result)
     particles = _run_particles(args, study, directory, limit, result)
     result["files"] = _files(directory)
-    if not args.no_figures and (limit is not None or particles is not None):
+    drawable = limit is not None or particles is not None
+    del limit, particles  # drawn from the files: what may be most of the memory is not held twice
+    if not args.no_figures and drawable:
         from mfpde.cli import drawing
 
         result["figures"] = [str(path) for path in drawing.draw(directory, directory)]
@@ -287,7 +301,6 @@ def _run_particles(
             study,
             drive,
             str(directory / PARTICLE_FILE),
-            threads=args.threads or os.cpu_count() or 1,
             bounds=bounds,
             resume=args.resume,
             checkpoint=args.checkpoint,

@@ -181,8 +181,11 @@ def _validated(args: argparse.Namespace, values: dict[str, str], directory: Path
 
 def _build(loaded: configs.Loaded, only: str | None) -> None:
     from mfpde.io.build import build
+    from mfpde.io.particles import settings_of
+    from mfpde.steppers.kernels import require_device
 
     study = build(loaded.config, loaded.name, loaded.directory)
+    require_device(settings_of(study).kernels)
     if study.on_grid and study.problem.temperature > 0.0 and only != "particles":
         study.grid  # noqa: B018  a box that cannot be chosen is an error too
 

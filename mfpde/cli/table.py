@@ -96,13 +96,21 @@ def estimate_table(found: dict[str, Any]) -> str:
     lines = []
     if "limit" in found:
         e = found["limit"]
-        box = ", ".join(f"[{lo:.3g}, {hi:.3g}]" for lo, hi in e["bounds"])
-        lines.append(
-            f"# limit: {' x '.join(map(str, e['cells']))} cells on {box}, about {e['seconds']:.2g} s,"
-            f" {e['bytes'] / 2**20:.0f} MiB"
-        )
-    p = found["particles"]
+        if "cells" in e:
+            box = ", ".join(f"[{lo:.3g}, {hi:.3g}]" for lo, hi in e["bounds"])
+            lines.append(f"# limit: {' x '.join(map(str, e['cells']))} cells on {box}, {_cost(e)}")
+            lines.append(f"# {e['features']}")
+        else:
+            lines.append(f"# limit: {e['atoms']} atoms, {_cost(e)}")
+    if "particles" in found:
+        p = found["particles"]
+        lines.append(f"# particles: {p['operations']:.2g} interactions, {_cost(p)}")
     lines.append(
-        f"# particles: {p['operations']:.2g} interactions, about {p['seconds']:.2g} s, {p['bytes'] / 2**20:.0f} MiB"
+        f"# {found['threads']} threads; at most {found['bytes'] / 2**20:.0f} MiB at a time, libraries included"
     )
     return "\n".join(lines)
+
+
+def _cost(part: dict[str, Any]) -> str:
+    seconds = "" if part["seconds"] is None else f"about {part['seconds']:.2g} s, "
+    return f"{seconds}{part['bytes'] / 2**20:.0f} MiB"

@@ -1,41 +1,218 @@
-"""Memory and time of a study before it runs, for ``--dry-run``: orders of magnitude from measured throughputs."""
+"""Memory and time of a study before it runs, for ``--dry-run``.
+
+Memory is the largest resident size: per part what its arrays add, and for the whole run with the interpreter and its
+libraries; boxes that grow, and compiling the kernels once, come on top.  Time is an order of magnitude from measured
+speeds of one core, since the number of adaptive steps is not known beforehand.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mfpde import ensemble
+import numpy as np
+
+from mfpde import datalaws, ensemble, tabulate
+from mfpde.core import parallel
 from mfpde.io.build import Study
 from mfpde.io.particles import settings_of
+from mfpde.measures import Grid
+from mfpde.problem import Pairwise
+from mfpde.steppers import atoms, forces, particles, sampling, table
+from mfpde.steppers.forces import Force, PairForce
+from mfpde.steppers.sampling import BatchForce
 
-# cells per second of one grid sweep, neuron-node or pair evaluations per second, of one core of a common machine
-CELLS_PER_SECOND = 4e8
-OPERATIONS_PER_SECOND = 3e8
-BYTES = 8
+MIB = 1 << 20
+NUMBER = 8
+# Python with NumPy, SciPy, Numba and HDF5; matplotlib with a page of figures on top
+INTERPRETER, FIGURES = 220 * MIB, 150 * MIB
+# freed arrays of a few MiB that the allocator does not give back
+HEAP = 64 * MIB
+# arrays of the size of the grid that a step holds at its peak, and those that stay while a file is made
+STEP_ARRAYS, KEPT_ARRAYS = 15, 12
+# numbers per pair of nodes in a Newton step of the stationary measure, and in the search for a skeleton
+NEWTON_MATRICES, SKELETON_MATRICES = 5, 18
+# the fields that drive copies: tables of directions
+FIELD_DIRECTIONS = 20
+
+# seconds of one core: a cell of a sweep; a cell of a step outside the sweeps
+SWEEP, STEP = 1.5e-9, 1e-7
+# sums over features per step; sweeps for a step, as often as it is iterated; steps to grow from the first one, and per
+# unit of time, up to one, for a local error of 1
+USES_PER_STEP, SWEEPS_PER_STEP, ITERATIONS, FIRST_STEPS, STEPS = 10, 2.0, 5.0, 7, 1.5
+# a pair of neurons, and per input the more; a neuron on a node per input, beside its activation; a feature of an
+# explicit interaction; a random number with its update; a neuron of a copy in the table of the limit; the share of
+# single precision
+PAIR, PAIR_INPUT, INPUT, EXPLICIT, NUMBERS, TABLE, SINGLE = 1e-9, 4e-11, 3e-11, 1e-8, 2e-9, 1e-7, 0.4
+DOP853_ARRAYS = 30
 
 
-def estimate(study: Study) -> dict[str, Any]:
-    """Cells, sweeps, seconds and bytes of the limit and of the ensemble."""
-    found: dict[str, Any] = {"snapshots": len(study.times)}
-    if study.on_grid and study.problem.temperature > 0.0:
-        grid = study.grid
-        cells = 1
-        for count in grid.shape:
-            cells *= count
-        stiffness = sum(2.0 * study.problem.temperature * a.coordinate.rate / a.width**2 for a in grid.axes)
-        sweeps = 4.0 * stiffness * float(study.times[-1]) + 8.0 * len(study.times)
-        features = cells // (grid.axes[0].cells if grid.axes[0].name == "a" else 1)
-        found["limit"] = {
-            "cells": [a.cells for a in grid.axes],
-            "bounds": [[a.lower, a.upper] for a in grid.axes],
-            "sweeps": sweeps,
-            "seconds": sweeps * cells / CELLS_PER_SECOND,
-            "bytes": BYTES * (cells * (12 + len(study.times)) + features * len(study.problem.data.y)),
-        }
-    operations, size = ensemble.estimate_cost(study.problem, settings_of(study), float(study.times[-1]))
-    found["particles"] = {
-        "operations": operations,
-        "seconds": operations / OPERATIONS_PER_SECOND,
-        "bytes": int(size * (1 + len(study.times) / 2)),
-    }
+def estimate(study: Study, only: str | None = None, figures: bool = True, driven: bool = True) -> dict[str, Any]:
+    """Seconds and bytes of the limit, of the particles and of the whole run, by the threads of core.parallel.
+
+    ``only`` one of the parts; ``driven`` says whether a limit is there to drive copies of the particles.
+    """
+    found: dict[str, Any] = {"snapshots": len(study.times), "threads": parallel.size()}
+    kept = drawn = 0
+    if study.on_grid and only != "particles":
+        found["limit"] = limit = _grid(study) if study.problem.temperature > 0.0 else _atoms(study)
+        kept = drawn = limit.pop("result")
+    peaks = [found.get("limit", {}).get("bytes", 0)]
+    if only not in ("limit", "stationary"):
+        found["particles"] = ensembles = _particles(study, study.on_grid and driven)
+        drawn += ensembles.pop("drawn")
+        peaks.append(kept + ensembles["bytes"])
+    if figures:
+        peaks.append(FIGURES + drawn)
+    found["bytes"] = INTERPRETER + max(peaks)
     return found
+
+
+# ---- the limit -----------------------------------------------------------------------------------------------------
+
+
+def _grid(study: Study) -> dict[str, Any]:
+    problem, grid, times = study.problem, study.grid, len(study.times)
+    choice = tabulate.plan(problem, grid)
+    cells, nodes, horizon = int(np.prod(grid.shape)), len(problem.data.y), float(study.times[-1])
+    steps = times + FIRST_STEPS + STEPS * study.config.grid.tolerance ** (-1.0 / 3.0) * min(1.0, horizon)
+    sweeps = ITERATIONS * (_stiffness(study, grid) * horizon + SWEEPS_PER_STEP * steps)
+    feature = choice.taken.once + steps * USES_PER_STEP * choice.taken.use
+    field, result = NUMBER * cells, NUMBER * cells * times
+    history = 3 * NUMBER * int(steps) * nodes
+    searching = SKELETON_MATRICES * NUMBER * min(nodes, tabulate.MOST_CANDIDATES) ** 2
+    stepping = result + STEP_ARRAYS * field + NEWTON_MATRICES * NUMBER * nodes**2
+    saving = 2 * result + KEPT_ARRAYS * field
+    return {
+        "cells": [a.cells for a in grid.axes],
+        "bounds": [[a.lower, a.upper] for a in grid.axes],
+        "features": choice.description,
+        "sweeps": sweeps,
+        "seconds": sweeps * cells * SWEEP + steps * cells * STEP + feature,
+        "bytes": max(searching, stepping, saving) + choice.taken.nbytes + history + _data(study),
+        "result": result + 2 * field,
+    }
+
+
+def _stiffness(study: Study, grid: Grid) -> float:
+    """The rate at which the fastest cell empties: diffusion, and drift by the external potential at the edge."""
+    problem = study.problem
+    total = 0.0
+    for axis in grid.axes:
+        far = max(abs(axis.lower), abs(axis.upper))
+        slope = axis.coordinate.weight_decay * far
+        if isinstance(problem.model, Pairwise):
+            model = problem.model
+            growth = {"quadratic": float(np.max(np.diag(model.matrix))) * far, "double-well": far**3 - far, "none": 0.0}
+            slope += model.potential_strength * growth[model.potential]
+            slope += abs(model.strength) * far if model.interaction == "quadratic" else 0.0
+        total += axis.coordinate.rate * (2.0 * problem.temperature / axis.width**2 + slope / axis.width)
+    return total
+
+
+def _atoms(study: Study) -> dict[str, Any]:
+    problem = study.problem
+    measure = atoms.initial_atoms(problem, study.law)
+    state, result = measure.atoms.nbytes, measure.atoms.nbytes * len(study.times)
+    nodes = len(problem.data.y) * _rotations(study)
+    evaluations = 12.0 * 20.0 * len(study.times)
+    return {
+        "atoms": len(measure.weights),
+        "seconds": evaluations * 2.0 * len(measure.weights) * nodes * _evaluation(study) / parallel.size(),
+        "bytes": DOP853_ARRAYS * state + 3 * result + _data(study),
+        "result": result,
+    }
+
+
+def _data(study: Study) -> int:
+    """The data, with the copies in which kernels read them."""
+    return 4 * study.problem.data.x.nbytes
+
+
+# ---- the particles -------------------------------------------------------------------------------------------------
+
+
+def _particles(study: Study, driven: bool) -> dict[str, Any]:
+    problem, settings = study.problem, settings_of(study)
+    exact = forces.exact_force(problem, settings.kernels)
+    moved = sampling.batch_force(problem, settings.batch, None) if settings.dynamics == "sgd" else exact
+    copying = driven and settings.coupling == "synchronous"
+    heun = settings.scheme == "heun" and settings.dynamics != "sgd"
+    stages = (2 if heun else 1) * ensemble.step_count(float(study.times[-1]), settings.step)
+
+    def operations(force: Force | BatchForce | None, width: int) -> float:
+        return 2.0 * width * settings.nodes if force is None else force.operations(width)
+
+    gradients = stages * settings.replicas * sum(operations(moved, w) for w in settings.widths)
+    observed = len(study.times) * settings.replicas * sum(operations(exact, w) for w in settings.widths)
+    seconds = gradients * _operation(study, moved) + (2 if copying else 1) * observed * _operation(study, exact)
+    neurons = sum(settings.widths) * settings.replicas
+    seconds += stages * neurons * len(particles.motion(problem, True).rows) * NUMBERS
+    if copying:
+        seconds += stages * neurons * _copy(study)
+    whole, shared = ensemble.chunks(settings, lambda width: operations(moved, width))
+    working = [[_scratch(study, c, heun, isinstance(moved, PairForce)) for c in part] for part in (whole, shared)]
+    scratch = max(max(working[0], default=0), sum(sorted(working[1])[-parallel.size() :]))
+
+    # positions before and after an interval, and what is recorded; then the records and the file made of them
+    state = NUMBER * neurons * particles.row_count(problem) * (2 if copying else 1)
+    record, times = NUMBER * neurons * particles.kept_rows(problem), len(study.times)
+    stepping = 2 * state + scratch + (times - 1) * record
+    recording = state + max(state, record) + times * record
+    saving = 2 * (state + times * record) + min(HEAP, state + scratch)
+    nodes = 0 if exact is not None else 4 * NUMBER * settings.nodes * forces.full_dimension(problem)
+    fields = _fields(study) if copying and forces.reduced(problem) else 0
+    return {
+        "operations": gradients,
+        "seconds": None if settings.kernels.device == "cuda" else seconds / parallel.size(),
+        "bytes": max(stepping, recording, saving) + nodes + fields + _data(study),
+        "drawn": times * record,
+    }
+
+
+def _scratch(study: Study, chunk: ensemble.Chunk, heun: bool, pairs: bool) -> int:
+    """Bytes of a chunk while it moves: noise, slopes and predicted positions, and what a pair kernel reads beside."""
+    rows, noise = particles.row_count(study.problem), len(particles.motion(study.problem, True).rows)
+    replicas = chunk.stop - chunk.first
+    return NUMBER * chunk.width * (replicas * (noise + (2 if heun else 1) * rows) + (2 * rows if pairs else 0) + 4)
+
+
+def _operation(study: Study, force: Force | BatchForce | None) -> float:
+    """Seconds of one operation of a force."""
+    problem = study.problem
+    if isinstance(problem.model, Pairwise):
+        return EXPLICIT
+    inputs = forces.full_dimension(problem)
+    one = PAIR + PAIR_INPUT * inputs if isinstance(force, PairForce) else _evaluation(study) + INPUT * inputs
+    return one * (SINGLE if settings_of(study).kernels.precision == "single" else 1.0)
+
+
+def _copy(study: Study) -> float:
+    """Seconds of the limit's field at one neuron: a table behind a reduction without bias, else sums over nodes."""
+    problem = study.problem
+    if forces.reduced(problem) and sum(c.group != "a" for c in problem.coordinates) <= 2:
+        return TABLE
+    return len(problem.data.y) * _rotations(study) * _operation(study, None)
+
+
+def _evaluation(study: Study) -> float:
+    """Seconds of an activation in a sum."""
+    model = study.problem.model
+    return EXPLICIT if isinstance(model, Pairwise) else tabulate.ACTIVATION[model.activation]
+
+
+def _rotations(study: Study) -> int:
+    """Points over which the feature of a node is averaged."""
+    model = study.problem.model
+    if isinstance(model, Pairwise):
+        return 1
+    return len(datalaws.rotation_average(study.problem.data, model.activation != "relu")[1])
+
+
+def _fields(study: Study) -> int:
+    """Tables of the limit's field behind a reduction: its directions, and the times of one stretch."""
+    cells = 1
+    for axis in study.grid.axes if study.problem.temperature > 0.0 else ():
+        if axis.coordinate.group == "w":
+            spacing = max(table.SPACING, (axis.upper - axis.lower) / table.LARGEST_AXIS)
+            cells *= int((axis.upper - axis.lower) / spacing) + 8
+    return 3 * NUMBER * cells * (FIELD_DIRECTIONS + ensemble.FIELD_STEPS + 1)

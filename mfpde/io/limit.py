@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from mfpde.io.build import Study
 from mfpde.io.interrupt import held
 from mfpde.io.origin import read_own, root_attributes
 from mfpde.measures import SMALLEST_MASS, Axis, Grid, GridMeasure
-from mfpde.tabulate import tabulate
+from mfpde.tabulate import Tabulated, tabulate
 
 Array = NDArray[np.float64]
 Report = Callable[[float, float, float], None]
@@ -64,7 +64,7 @@ class Limit:
 
     times [K]; density [K, species, n_1, ..., n_D] on the last grid (1e-200 where a cell was added later); f [K, n];
     history name -> [steps + 1]; drive_f [steps + 1, n] predictions after every step; ``rest`` the stationary measure
-    or None; ``rejected`` steps.
+    or None; ``rejected`` steps; ``features`` how those of the first grid were kept.
     """
 
     study: Study
@@ -77,6 +77,7 @@ class Limit:
     rest: stationary.Stationary | None
     rejected: int
     flux: Flux
+    features: str
     finished: bool
 
     def measure(self, k: int) -> GridMeasure:
@@ -92,30 +93,32 @@ def run_limit(
     With ``resume`` a file of the same study continues, a finished one is only read.  An interruption or a numerical
     failure writes a checkpoint and goes on as the exception it was.
     """
-    run = _load(study, path) if resume and os.path.exists(path) else None
-    if run is not None and run.limit.finished:
-        return run.limit
+    run = None
+    if resume and os.path.exists(path):
+        run, finished = _load(study, path)
+        if finished:
+            return run.pack(True)
     if run is None or run.state.step == 0:  # the start alone is computed again: it would come twice
         run = _start(study)
     began, last_save = time.perf_counter() - run.wall, time.perf_counter()
     try:
-        control = evolve.Control(study.config.grid.tolerance, flux=run.flux, extend=study.config.grid.bounds == "auto")
-        for snapshot in evolve.evolve(study.problem, run.state, study.times, control):
+        for snapshot in run.snapshots():
             with held():
                 run.record(snapshot, time.perf_counter() - began)
             if report is not None:
                 report(snapshot.time, snapshot.free_energy, snapshot.gap)
             if time.perf_counter() - last_save >= checkpoint:
-                save(run.pack(None, False), path, run.state)
+                save(run.pack(False), path, run.state)
                 last_save = time.perf_counter()
         edge = max(run.history["boundary_mass"])
         if edge > EDGE_WARNING:
             log.warning("up to %.2g of the mass stood at the edge of the box: widen grid.bounds", edge)
-        limit = run.pack(_stationary(study, run), True)
+        run.rest = stationary.stationary(run.take_table(), run.f[-1])
+        limit = run.pack(True)
         save(limit, path, run.state)
     except (KeyboardInterrupt, MfpdeError):
         if run.times:
-            save(run.pack(None, False), path, run.state)
+            save(run.pack(False), path, run.state)
         raise
     return limit
 
@@ -123,75 +126,103 @@ def run_limit(
 def save_stationary(study: Study, path: str) -> stationary.Stationary:
     """The stationary measure alone, from the initial law as first guess, written to ``path``."""
     table = tabulate(study.problem, study.grid)
+    _tell(study.grid, table)
     rest = stationary.stationary(table, table.predict(initial_measure(study.law, study.grid).mass))
     store.write(path, {"/stationary": stationary_group(study, rest)}, root_attributes(study, "stationary", True))
     return rest
 
 
 class _Run:
-    """A growing record; arrays are made when it is packed."""
+    """A growing record; densities have room for all stored times, so that nothing is copied to save them."""
 
-    def __init__(self, study: Study, state: evolve.State, flux: Flux) -> None:
-        self.study, self.state, self.flux = study, state, flux
+    def __init__(self, study: Study, state: evolve.State, flux: Flux, features: str) -> None:
+        self.study, self.state, self.flux, self.features = study, state, flux, features
+        self.grid = state.measure.grid
+        self.table: Tabulated | None = None
+        self.told: Grid | None = None
         self.times: list[float] = []
-        self.densities: list[tuple[Grid, Array]] = []
+        self.density = np.empty((len(study.times), *self.grid.shape))
         self.f: list[Array] = []
         self.drive: list[Array] = []
         self.history: dict[str, list[float]] = {name: [] for name in HISTORY}
+        self.rest: stationary.Stationary | None = None
         self.wall = 0.0
-        self.limit: Limit
+
+    def take_table(self) -> Tabulated:
+        """The problem tabulated on the present grid; handed over and not kept, for it can be most of the memory."""
+        table, self.table = self.table, None
+        if table is None:
+            table = tabulate(self.study.problem, self.grid)
+        if self.told is not self.grid:
+            self.told = self.grid
+            _tell(self.grid, table)
+        return table
+
+    def snapshots(self) -> Iterator[evolve.Snapshot]:
+        """The steps from the present state on."""
+        grid = self.study.config.grid
+        control = evolve.Control(grid.tolerance, flux=self.flux, extend=grid.bounds == "auto")
+        table, state = self.take_table(), self.state
+        if state.slope is not None and len(state.slope) != table.rank:
+            # round-off of another processor found another number of skeleton nodes: the predictor starts anew
+            state = replace(state, slope=None)
+        return evolve.evolve(self.study.problem, state, self.study.times, control, table)
 
     def record(self, snapshot: evolve.Snapshot, wall: float) -> None:
         self.state = snapshot.state
+        if snapshot.measure.grid is not self.grid:
+            self._widen(snapshot.measure.grid)
         values = {name: getattr(snapshot, name, 0.0) for name in HISTORY}
         values["t"], values["wall_s"] = snapshot.time, wall
         for name, value in values.items():
             self.history[name].append(float(value))
         self.drive.append(snapshot.f)
         if snapshot.output:
+            np.divide(snapshot.measure.mass, self.grid.cell_size, out=self.density[len(self.times)])
             self.times.append(snapshot.time)
-            self.densities.append((snapshot.measure.grid, snapshot.measure.density))
             self.f.append(snapshot.f)
 
-    def pack(self, rest: stationary.Stationary | None, finished: bool) -> Limit:
-        grid = self.state.measure.grid
+    def _widen(self, grid: Grid) -> None:
+        """Go over to a larger grid with the same cells; the new ones hold next to nothing, as when they are added."""
+        stored = len(self.times)
+        density = np.empty((len(self.study.times), *grid.shape))
+        density[:stored] = SMALLEST_MASS
+        inside = [slice(stored), slice(None)]
+        for inner, outer in zip(self.grid.axes, grid.axes, strict=True):
+            before = round((inner.lower - outer.lower) / outer.width)
+            inside.append(slice(before, before + inner.cells))
+        density[tuple(inside)] = self.density[:stored]
+        self.grid, self.density = grid, density
+
+    def pack(self, finished: bool) -> Limit:
         return Limit(
             self.study,
-            grid,
+            self.grid,
             np.array(self.times),
-            np.stack([_embedded(density, small, grid) for small, density in self.densities]),
+            self.density[: len(self.times)],
             np.stack(self.f),
             {name: np.array(values) for name, values in self.history.items()},
             np.stack(self.drive),
-            rest,
+            self.rest,
             self.state.rejected,
             self.flux,
+            self.features,
             finished,
         )
-
-
-def _embedded(density: Array, small: Grid, grid: Grid) -> Array:
-    """A density on a larger grid with the same cells; the new ones hold next to nothing, as when they are added."""
-    if small.shape == grid.shape:
-        return density
-    pads = [(0, 0)]
-    for inner, outer in zip(small.axes, grid.axes, strict=True):
-        before = round((inner.lower - outer.lower) / outer.width)
-        pads.append((before, outer.cells - inner.cells - before))
-    return np.pad(density, pads, constant_values=SMALLEST_MASS)
 
 
 def _start(study: Study) -> _Run:
     grid = study.grid
     measure = initial_measure(study.law, grid)
     table = tabulate(study.problem, grid)
-    log.info(
-        "grid %s, %d features of rank %d",
-        " x ".join(str(a.cells) for a in grid.axes),
-        len(study.problem.data.y),
-        table.rank,
-    )
-    return _Run(study, evolve.State(measure, 0.0), _choose_flux(study, evolve.weighted_peclet(table, measure.mass)))
+    flux = _choose_flux(study, evolve.weighted_peclet(table, measure.mass))
+    run = _Run(study, evolve.State(measure, 0.0), flux, table.choice.summary)
+    run.table = table
+    return run
+
+
+def _tell(grid: Grid, table: Tabulated) -> None:
+    log.info("grid %s: %s", " x ".join(str(a.cells) for a in grid.axes), table.choice.description)
 
 
 def _choose_flux(study: Study, peclet: float) -> Flux:
@@ -207,12 +238,6 @@ def _choose_flux(study: Study, peclet: float) -> Flux:
             peclet,
         )
     return "exponential"
-
-
-def _stationary(study: Study, run: _Run) -> stationary.Stationary:
-    grid = run.state.measure.grid
-    table = tabulate(study.problem, grid)
-    return stationary.stationary(table, run.f[-1])
 
 
 # ---- file -------------------------------------------------------------------------------------------------------
@@ -260,7 +285,7 @@ def groups_of(limit: Limit) -> dict[str, store.Group]:
                 "residual": store.Variable(("time", "node"), residual, {"long_name": "weight times loss slope"}),
                 **data,
             },
-            {"flux": limit.flux, "convex": int(problem.convex)},
+            {"flux": limit.flux, "features": limit.features, "convex": int(problem.convex)},
         ),
         "/history": store.Group(
             {name: store.Variable(("step",), limit.history[name]) for name in HISTORY}, {"rejected": limit.rejected}
@@ -329,10 +354,11 @@ def save(limit: Limit, path: str, state: evolve.State) -> None:
 
 def load_limit(study: Study, path: str) -> Limit:
     """The limit of ``study`` from its file."""
-    return _load(study, path).limit
+    run, finished = _load(study, path)
+    return run.pack(finished)
 
 
-def _load(study: Study, path: str) -> _Run:
+def _load(study: Study, path: str) -> tuple[_Run, bool]:
     contents = read_own(study, path, "limit")
     attributes, groups = contents.attributes, contents.groups
     restart = groups["/restart"]
@@ -352,18 +378,17 @@ def _load(study: Study, path: str) -> _Run:
         float(a["best_dual"]),
         int(a["rejected"]),
     )
-    run = _Run(study, state, groups["/limit"].attributes["flux"])
+    attrs = groups["/limit"].attributes
+    run = _Run(study, state, attrs["flux"], attrs["features"])
     stored = groups["/limit"].variables
-    densities = stored["density"].data.reshape((-1, *grid.shape))
     run.times = [float(t) for t in stored["time"].data]
-    run.densities = [(grid, density) for density in densities]
+    run.density[: len(run.times)] = stored["density"].data.reshape((-1, *grid.shape))
     run.f = list(stored["f"].data)
     run.drive = list(start["drive_f"])
     run.history = {name: [float(v) for v in groups["/history"].variables[name].data] for name in HISTORY}
     run.wall = run.history["wall_s"][-1]
-    rest = _load_stationary(study, groups.get("/stationary"), grid)
-    run.limit = run.pack(rest, bool(attributes["finished"]))
-    return run
+    run.rest = _load_stationary(study, groups.get("/stationary"), grid)
+    return run, bool(attributes["finished"])
 
 
 def _load_stationary(study: Study, group: store.Group | None, grid: Grid) -> stationary.Stationary | None:

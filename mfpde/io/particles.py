@@ -18,6 +18,7 @@ from mfpde.io.build import Study
 from mfpde.io.interrupt import held
 from mfpde.io.origin import read_own, root_attributes
 from mfpde.steppers.drive import Drive
+from mfpde.steppers.kernels import Kernels
 
 Array = NDArray[np.float64]
 
@@ -54,7 +55,6 @@ def run_particles(
     drive: Drive | None,
     path: str,
     *,
-    threads: int,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     resume: bool = False,
     checkpoint: float = 10.0,
@@ -63,7 +63,7 @@ def run_particles(
     """Run every width and replica and write ``path``; ``report(time)`` after every stored time.
 
     ``drive`` holds the limit's predictions and drives the synchronous copies; without it there are none.  ``bounds`` of
-    the limit's grid say where its fields are tabulated.
+    the limit's grid say where its fields are tabulated.  The threads of core.parallel share the work.
     """
     ensemble = ensembles.prepare(study.problem, study.law, settings_of(study), drive, bounds)
     log.info("particles: %s", ensemble.description)
@@ -73,11 +73,12 @@ def run_particles(
     run = run or _Run(study)
     began, last_save = time.perf_counter() - run.wall, time.perf_counter()
     try:
-        for snapshot in ensembles.evolve_ensemble(ensemble, study.times, run.state, threads):
+        for snapshot in ensembles.evolve_ensemble(ensemble, study.times, run.state):
             with held():
                 run.record(snapshot, time.perf_counter() - began)
             if report is not None:
                 report(snapshot.time)
+            del snapshot  # recorded, and as large as all networks
             if time.perf_counter() - last_save >= checkpoint:
                 _save(run, ensemble, path)
                 last_save = time.perf_counter()
@@ -92,7 +93,7 @@ def run_particles(
 
 def settings_of(study: Study) -> ensembles.EnsembleSettings:
     """The ensemble settings of a study."""
-    p = study.config.particles
+    p, numerics = study.config.particles, study.config.numerics
     return ensembles.EnsembleSettings(
         widths=p.widths,
         replicas=p.replicas,
@@ -103,17 +104,18 @@ def settings_of(study: Study) -> ensembles.EnsembleSettings:
         coupling=p.coupling,
         nodes=p.nodes,
         seed=study.config.output.seed,
+        kernels=Kernels(numerics.precision, numerics.device),
     )
 
 
 class _Run:
-    """A growing record of the ensemble."""
+    """A growing record of the ensemble; theta has room for all stored times, so that nothing is copied to save it."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
         self.state: ensembles.EnsembleState | None = None
         self.times: list[float] = []
-        self.theta: dict[int, list[Array]] = {w: [] for w in study.config.particles.widths}
+        self.theta: dict[int, Array] = {}
         self.series: dict[int, dict[str, list[Array]]] = {w: {} for w in study.config.particles.widths}
         self.wall = 0.0
         self.finished = False
@@ -122,18 +124,24 @@ class _Run:
         self.state, self.wall = snapshot.state, wall
         self.times.append(snapshot.time)
         for one in snapshot.records:
-            self.theta[one.width].append(one.theta)
+            self.keep(one.width, len(self.times) - 1, one.theta)
             for name in SERIES:
                 value = getattr(one, name)
                 if value is not None:
                     self.series[one.width].setdefault(name, []).append(value)
+
+    def keep(self, width: int, index: int, theta: Array) -> None:
+        """Store theta [R, N, p] of one time."""
+        if width not in self.theta:
+            self.theta[width] = np.empty((len(self.study.times), *theta.shape))
+        self.theta[width][index] = theta
 
     def pack(self, ensemble: ensembles.Ensemble) -> Particles:
         names = parameter_names(self.study)
         widths = tuple(
             Width(
                 width,
-                np.stack(self.theta[width]),
+                self.theta[width][: len(self.times)],
                 names,
                 {name: np.stack(values) for name, values in self.series[width].items()},
             )
@@ -225,7 +233,8 @@ def _load(study: Study, path: str) -> _Run:
     theta, copies = {}, {}
     for width in study.config.particles.widths:
         one = _width(groups[group_name(width)])
-        run.theta[width] = list(one.theta)
+        for index, stored in enumerate(one.theta):
+            run.keep(width, index, stored)
         run.series[width] = {name: list(values) for name, values in one.series.items()}
         run.times = [float(t) for t in groups[group_name(width)].variables["time"].data]
         restart = groups[f"/restart/N{width:06d}"].variables

@@ -146,6 +146,12 @@ def _check_pairwise(config: schema.Config, pairwise: schema.Pairwise) -> None:
             raise ConfigError(f"initial.{group}", "is set; a [pairwise] problem has the one group w")
     if config.particles.dynamics == "sgd":
         raise ConfigError("particles.dynamics", 'is "sgd"; a [pairwise] problem has no data: langevin or gradient')
+    for key, only in (("precision", "double"), ("device", "cpu")):
+        value = getattr(config.numerics, key)
+        if value != only:
+            raise ConfigError(
+                f"numerics.{key}", f'is "{value}", which a [pairwise] problem does not know; it must be "{only}"'
+            )
     if pairwise.circle:
         _check_circle(config, pairwise)
         return

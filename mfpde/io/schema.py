@@ -267,6 +267,13 @@ class Particles(_Strict):
     nodes: Annotated[int, Meta(ge=1, le=16_777_216)] = 4096
 
 
+class Numerics(_Strict):
+    """Arithmetic and device of the sums over neurons and data of the finite networks; the limit is always double."""
+
+    precision: Literal["double", "single"] = "double"
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
 class Output(_Strict):
     """Number of stored times, first and last included, and the seed of every random number."""
 
@@ -285,4 +292,5 @@ class Config(_Strict):
     initial: Initial = Initial()
     grid: Grid = Grid()
     particles: Particles = Particles()
+    numerics: Numerics = Numerics()
     output: Output = Output()

@@ -191,14 +191,15 @@ def _plain(data: NDArray[Any]) -> NDArray[Any]:
 
 
 def _chunks(dims: tuple[str, ...], data: NDArray[Any]) -> tuple[int, ...]:
-    """Small arrays whole, larger ones one snapshot at a time, at most 8 MiB."""
+    """Small arrays whole, larger ones one snapshot at a time, at most 8 MiB, cut evenly: a chunk is stored whole."""
     chunk = list(data.shape)
     if data.nbytes > _ONE_CHUNK and dims[0] == "time":
         chunk[0] = 1
     for axis in range(len(chunk)):
         rest = data.dtype.itemsize * int(np.prod(chunk[axis + 1 :]))
         if chunk[axis] * rest > _CHUNK:
-            chunk[axis] = max(1, _CHUNK // rest)
+            pieces = -(-chunk[axis] // max(1, _CHUNK // rest))
+            chunk[axis] = -(-chunk[axis] // pieces)
     return tuple(chunk)
 
 

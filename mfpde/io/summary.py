@@ -42,6 +42,7 @@ def limit_numbers(limit: Limit) -> dict[str, Any]:
         "energy_increases": int(risen.sum()),
         "largest_increase": float(h["increase"].max()),
         "flux": limit.flux,
+        "features": limit.features,
         "cells": [a.cells for a in limit.grid.axes],
         "bounds": [[a.lower, a.upper] for a in limit.grid.axes],
         "moments": moments(final),

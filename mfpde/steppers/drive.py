@@ -22,7 +22,6 @@ from scipy.interpolate import CubicSpline
 
 from mfpde import datalaws
 from mfpde import problem as problems
-from mfpde.core import interaction
 from mfpde.initial import InitialLaw, interval
 from mfpde.problem import Coordinate, Pairwise, Problem
 from mfpde.steppers.forces import (
@@ -33,6 +32,7 @@ from mfpde.steppers.forces import (
     explicit_gradient,
     reduced,
 )
+from mfpde.steppers.kernels import DOUBLE, Kernels
 from mfpde.steppers.sampling import carry_to_nodes
 from mfpde.steppers.table import Table, interpolate, tabulate_fields
 
@@ -78,10 +78,11 @@ class NodeFields:
     hermite: Array
     x: Array
     r: Array
+    kernels: Kernels
 
     def gradient(self, theta: Array, index: int, out: Array) -> None:
-        for replica, one in enumerate(theta):
-            interaction.pullback(self.code, self.hermite, one, self.x, self.r[index], out[replica])
+        r = np.repeat(self.r[index : index + 1], len(theta), axis=0)
+        self.kernels.pullback(self.code, self.hermite, theta, self.x, r, out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +102,7 @@ class NodeGuide:
 
     problem: Problem
     drive: Drive
+    kernels: Kernels
 
     def fields(self, times: Array) -> Fields:
         r = problems.residual(self.problem, self.drive.at(times))
@@ -108,7 +110,7 @@ class NodeGuide:
             return ExplicitFields(self.problem.model, r)
         code, hermite = activation_arguments(self.problem)
         x = np.ascontiguousarray(self.problem.data.x, dtype=np.float64)
-        return NodeFields(code, hermite, x, self.problem.scale * r)
+        return NodeFields(code, hermite, x, self.problem.scale * r, self.kernels)
 
     def reference(self, force: Force, time: float) -> Reference:
         return Reference(values=self.drive.at(np.array([time]))[0])
@@ -122,18 +124,23 @@ class BlockNodes:
     hermite: Array
     x: Array
     average: Array
+    kernels: Kernels
 
     def gradient(self, theta: Array, r: Array) -> Array:
         """Gradient of a psi(w_0, |w_perp|, b) at theta [d + 2, N], psi of residuals r [n] : [d + 2, N]."""
-        radius = np.sqrt(np.sum(theta[2:-1] ** 2, axis=0))
-        blocks = np.ascontiguousarray(np.stack([theta[0], theta[1], radius, theta[-1]]))
+        square = np.zeros(theta.shape[1])
+        for row in theta[2:-1]:
+            square += row * row
+        radius = np.sqrt(square)
+        blocks = np.stack([theta[0], theta[1], radius, theta[-1]])
         slope = np.empty_like(blocks)
-        weights = np.ascontiguousarray((r[:, None] * self.average).reshape(-1))
-        interaction.pullback(self.code, self.hermite, blocks, self.x, weights, slope)
+        weights = (r[:, None] * self.average).reshape(-1)
+        self.kernels.pullback(self.code, self.hermite, blocks[None], self.x, weights[None], slope[None])
         out = np.empty_like(theta)
         out[0], out[1], out[-1] = slope[0], slope[1], slope[3]
         # psi is even in r: its slope vanishes at the axis
-        out[2:-1] = np.where(radius > 0.0, slope[2] / np.where(radius > 0.0, radius, 1.0), 0.0) * theta[2:-1]
+        radial = np.where(radius > 0.0, slope[2] / np.where(radius > 0.0, radius, 1.0), 0.0)
+        np.multiply(radial, theta[2:-1], out=out[2:-1])
         return out
 
 
@@ -187,20 +194,24 @@ class ReducedGuide:
 
 
 def guide(
-    problem: Problem, law: InitialLaw, drive: Drive, bounds: Mapping[str, tuple[float, float]] | None = None
+    problem: Problem,
+    law: InitialLaw,
+    drive: Drive,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    kernels: Kernels = DOUBLE,
 ) -> Guide:
     """The limit as a force.
 
     ``bounds`` are intervals of the reduced coordinates (those of the limit's grid) that a table covers; points outside
-    it are evaluated directly.
+    it are evaluated directly.  ``kernels`` are those of the particles; a table, computed once, is double.
     """
     if not reduced(problem):
-        return NodeGuide(problem, drive)
+        return NodeGuide(problem, drive, kernels)
     moving = [c for c in problem.coordinates if c.group != "a"]
     code, hermite = activation_arguments(problem)
     # 32 rotations for kinked activations too: block nodes are for few points, or for laws that sampling errors dominate
     x, average = datalaws.rotation_average(problem.data)
-    nodes = BlockNodes(code, hermite, np.ascontiguousarray(x.reshape(-1, x.shape[2])), average)
+    nodes = BlockNodes(code, hermite, np.ascontiguousarray(x.reshape(-1, x.shape[2])), average, kernels)
     if len(moving) > 2:
         return ReducedGuide(problem, drive, nodes, None)
     (s_low, s_high), (_, r_high) = (_range(law, c, bounds) for c in moving)

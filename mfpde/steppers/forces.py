@@ -17,11 +17,12 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.core import activations, interaction, pairs, quadrature
+from mfpde.core import activations, pairs, quadrature
 from mfpde.datalaws import target_values
 from mfpde.errors import ConfigError
 from mfpde.pairwise import pairwise_features, pairwise_gradient
 from mfpde.problem import Network, Pairwise, Population, Problem
+from mfpde.steppers.kernels import DOUBLE, Kernels
 
 Array = NDArray[np.float64]
 Loss = Literal["square", "logistic"]
@@ -102,18 +103,19 @@ class NodeForce:
     hermite: Array
     scale: float
     law: NodeLaw
+    kernels: Kernels = DOUBLE
 
     def predict(self, theta: Array) -> Array:
         """f_N at the nodes : [R, n]."""
         f = np.empty((len(theta), len(self.law.target)))
-        interaction.predict_batch(self.code, self.hermite, theta, self.law.x, f)
+        self.kernels.predict(self.code, self.hermite, theta, self.law.x, f)
         f *= self.scale
         return f
 
     def gradient(self, theta: Array, out: Array) -> None:
         r = node_slopes(self.law, self.predict(theta))
         r *= self.scale * self.law.weights
-        interaction.pullback_batch(self.code, self.hermite, theta, self.law.x, r, out)
+        self.kernels.pullback(self.code, self.hermite, theta, self.law.x, r, out)
 
     def observe(self, theta: Array, reference: Reference | None) -> tuple[Array, Array | None]:
         f = self.predict(theta)
@@ -140,11 +142,12 @@ class PairForce:
     scale: float
     coefficients: Array
     norm: float
+    kernels: Kernels = DOUBLE
 
     def gradient(self, theta: Array, out: Array) -> None:
         target = np.empty(theta.shape[1:])
         for replica in range(len(theta)):
-            pairs.pair_force(self.code, self.hermite, theta[replica], out[replica])
+            self.kernels.pair_force(self.code, self.hermite, theta[replica], out[replica])
             pairs.target_force(self.code, self.hermite, self.coefficients, theta[replica], target)
             if self.scale != 1.0:
                 out[replica] *= self.scale**2
@@ -155,7 +158,7 @@ class PairForce:
         square, correlation = np.empty(len(theta)), np.empty(len(theta))
         for replica, one in enumerate(theta):
             a, w = one[0], one[1:-1]
-            square[replica] = self.scale**2 * pairs.pair_energy(self.code, self.hermite, a, w)
+            square[replica] = self.scale**2 * self.kernels.pair_energy(self.code, self.hermite, a, w)
             correlation[replica] = self.scale * pairs.target_energy(self.code, self.hermite, self.coefficients, a, w)
         risk = 0.5 * square - correlation + 0.5 * self.norm
         if reference is None or reference.product is None:
@@ -245,7 +248,7 @@ def data_nodes(problem: Problem) -> NodeLaw:
     return NodeLaw(x, target, data.weights, problem.loss, data.offset)
 
 
-def exact_force(problem: Problem) -> Force | None:
+def exact_force(problem: Problem, kernels: Kernels = DOUBLE) -> Force | None:
     """The force that needs no sampling of the data, if the problem has one: explicit, data nodes or pair kernels."""
     data = problem.data
     if isinstance(problem.model, Pairwise):
@@ -254,9 +257,8 @@ def exact_force(problem: Problem) -> Force | None:
     scale = problem.model.scale
     if not reduced(problem):
         what = "data nodes" if data.population is None else "quadrature nodes"
-        return NodeForce(
-            f"{len(data.y)} {what} in dimension {data.x.shape[1]}", code, hermite, scale, data_nodes(problem)
-        )
+        description = f"{len(data.y)} {what} in dimension {data.x.shape[1]}{kernels.description}"
+        return NodeForce(description, code, hermite, scale, data_nodes(problem), kernels)
     if data.population is None:
         raise ConfigError("data.law", "has rotation blocks but no population law; particles need the full dimension")
     biased = any(c.group == "b" for c in problem.coordinates)
@@ -266,8 +268,9 @@ def exact_force(problem: Problem) -> Force | None:
     if expansion is None:
         return None
     coefficients, norm = expansion
-    description = f"exact {problem.model.activation} pair kernel in dimension {data.population.dimension}"
-    return PairForce(description, code, hermite, scale, coefficients, norm + data.population.noise**2)
+    what = f"exact {problem.model.activation} pair kernel in dimension {data.population.dimension}"
+    norm += data.population.noise**2
+    return PairForce(what + kernels.description, code, hermite, scale, coefficients, norm, kernels)
 
 
 def target_expansion(population: Population) -> tuple[Array, float] | None:

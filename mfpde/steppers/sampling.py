@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
-from mfpde.core import interaction, noise, quadrature
+from mfpde.core import noise, quadrature
 from mfpde.datalaws import target_values
 from mfpde.problem import DataLaw, Population, Problem
 from mfpde.steppers.forces import NodeForce, NodeLaw, activation_arguments, logistic, node_slopes
+from mfpde.steppers.kernels import DOUBLE, Kernels
 
 Array = NDArray[np.float64]
 
@@ -45,17 +46,19 @@ def sobol_law(problem: Problem, count: int, seed: int) -> NodeLaw:
     return NodeLaw(x, target, np.full(len(x), 1.0 / len(x)), problem.loss, problem.data.offset)
 
 
-def sobol_force(problem: Problem, count: int, seed: int) -> NodeForce:
+def sobol_force(problem: Problem, count: int, seed: int, kernels: Kernels = DOUBLE) -> NodeForce:
     """The force of quasi-random nodes."""
     law = sobol_law(problem, count, seed)
     code, hermite = activation_arguments(problem)
-    what = f"{len(law.target)} scrambled Sobol nodes in dimension {law.x.shape[1]}"
-    return NodeForce(what, code, hermite, problem.scale, law)
+    what = f"{len(law.target)} scrambled Sobol nodes in dimension {law.x.shape[1]}{kernels.description}"
+    return NodeForce(what, code, hermite, problem.scale, law, kernels)
 
 
-def integration_error(problem: Problem, count: int, seed: int, theta: Array) -> IntegrationError:
+def integration_error(
+    problem: Problem, count: int, seed: int, theta: Array, kernels: Kernels = DOUBLE
+) -> IntegrationError:
     """Difference of two scramblings at theta [R, p, N], over sqrt(2): an estimate of the error of either."""
-    one, two = (sobol_force(problem, count, seed + shift) for shift in (0, 1))
+    one, two = (sobol_force(problem, count, seed + shift, kernels) for shift in (0, 1))
     risks = [force.observe(theta, None)[0] for force in (one, two)]
     drifts = []
     for force in (one, two):
@@ -109,11 +112,12 @@ class BatchForce:
     hermite: Array
     nodes: NodeLaw | None
     cumulative: Array
+    kernels: Kernels = DOUBLE
 
     @property
     def description(self) -> str:
         source = "the population law" if self.nodes is None else f"{len(self.nodes.target)} data nodes"
-        return f"mini-batches of {self.batch} fresh samples from {source}"
+        return f"mini-batches of {self.batch} fresh samples from {source}{self.kernels.description}"
 
     def draw(self, seed: np.uint64, replica: int, step: int) -> NodeLaw:
         """The mini-batch of one replica and step."""
@@ -132,24 +136,23 @@ class BatchForce:
 
     def gradient(self, theta: Array, seed: np.uint64, first: int, step: int, out: Array) -> None:
         """Gradient at theta [R, p, N], replicas first, first + 1, … ."""
-        mass = np.full(theta.shape[2], self.problem.scale / theta.shape[2])
-        f = np.empty(self.batch)
-        for k, one in enumerate(theta):
-            law = self.draw(seed, first + k, step)
-            interaction.predict(self.code, self.hermite, one, mass, law.x, f)
-            r = self.problem.scale * law.weights * node_slopes(law, f)
-            interaction.pullback(self.code, self.hermite, one, law.x, r, out[k])
+        scale, f = self.problem.scale, np.empty((1, self.batch))
+        for k in range(len(theta)):
+            law, one = self.draw(seed, first + k, step), theta[k : k + 1]
+            self.kernels.predict(self.code, self.hermite, one, law.x, f)
+            r = scale * law.weights * node_slopes(law, scale * f)
+            self.kernels.pullback(self.code, self.hermite, one, law.x, r, out[k : k + 1])
 
     def operations(self, width: int) -> float:
         """Evaluations of a neuron on a sample per gradient of one replica."""
         return 2.0 * width * self.batch
 
 
-def batch_force(problem: Problem, batch: int, nodes: NodeLaw | None) -> BatchForce:
+def batch_force(problem: Problem, batch: int, nodes: NodeLaw | None, kernels: Kernels = DOUBLE) -> BatchForce:
     """``nodes`` None samples the population law of the problem."""
     code, hermite = activation_arguments(problem)
     cumulative = np.zeros(0) if nodes is None else np.cumsum(nodes.weights)
-    return BatchForce(problem, batch, code, hermite, nodes, cumulative)
+    return BatchForce(problem, batch, code, hermite, nodes, cumulative, kernels)
 
 
 def _labels(population: Population, loss: str, x0: Array, xi: Array) -> Array:
