@@ -194,6 +194,25 @@ class TestInSimulator:
         pairs.pair_force(CODES["erf"], HERMITE, theta[2], one)
         assert np.array_equal(one, force[2])
 
+    def test_forces_of_an_ensemble_are_those_of_the_processor(self) -> None:
+        from mfpde.steppers.forces import NodeForce, NodeLaw, PairForce
+        from mfpde.steppers.kernels import Kernels
+
+        theta, x, r = setting(2, 5, 3, replicas=2)
+        theta[:, -1] = 0.0
+        law = NodeLaw(x, r[0], np.array([0.2, 0.3, 0.5]), "square")
+        target = np.array([0.3, 1.0, -0.4])
+        found = []
+        for kernels in (Kernels(), Kernels(device="cuda")):
+            nodes = NodeForce("nodes", CODES["tanh"], HERMITE, 1.5, law, kernels)
+            pair = PairForce("pairs", CODES["erf"], HERMITE, 1.5, target, 1.0, kernels)
+            out, force = np.empty_like(theta), np.empty_like(theta)
+            nodes.gradient(theta, out)
+            pair.gradient(theta, force)
+            found.append((out, force, nodes.observe(theta, None)[0], pair.observe(theta, None)[0]))
+        for one, other in zip(*found, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+
     @pytest.mark.slow
     def test_gradients_add_up_in_single_precision(self) -> None:
         # equal terms: the rounding of a plain sum of a thousand would drift to 1e-5

@@ -151,7 +151,17 @@ def test_the_kernels_of_the_device_are_called_with_whole_widths(
 
         return kernel
 
-    fake = SimpleNamespace(**{name: watched(name) for name in ("predict_batch", "pullback_batch")})
+    def gradient_batch(code: int, hermite: Any, theta: Any, x: Any, residual: Any, out: Any, precision: Any) -> None:
+        seen.append(("gradient_batch", len(theta), precision))
+        f = np.empty((len(theta), len(x)))
+        interaction.predict_batch(code, hermite, theta, x, f, precision)
+        interaction.pullback_batch(code, hermite, theta, x, residual(f), out, precision)
+
+    fake = SimpleNamespace(
+        nodes=lambda x, _: x,
+        gradient_batch=gradient_batch,
+        **{name: watched(name) for name in ("predict_batch", "pullback_batch")},
+    )
     monkeypatch.setattr(cuda, "available", lambda: None)
     monkeypatch.setattr(cuda, "interaction", fake, raising=False)
     times, drive = np.array([0.0, 0.2]), standing_drive(problem, 0.2)
@@ -160,7 +170,8 @@ def test_the_kernels_of_the_device_are_called_with_whole_widths(
         for device in ("cpu", "cuda")
     )
     assert same(here, there)
-    assert set(seen) == {(name, settings.replicas, precision) for name in ("predict_batch", "pullback_batch")}
+    names = ("predict_batch", "gradient_batch", "pullback_batch")
+    assert set(seen) == {(name, settings.replicas, precision) for name in names}
     described = ensemble.prepare(problem, law, replace(settings, kernels=Kernels(precision, "cuda"))).description
     assert "on the GPU" in described
 

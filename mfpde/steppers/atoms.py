@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 
 from mfpde import datalaws
 from mfpde import problem as problems
@@ -130,6 +129,8 @@ def evolve_atoms(
     Every interval is a fresh integration from ``next_step``, so that a continued run takes the same steps.
     Raises NumericalError if the integrator fails or the energy rises by more than its tolerance explains.
     """
+    from scipy.integrate import solve_ivp  # a tenth of a second that only temperature zero needs
+
     flow = AtomFlow(problem)
     weights, shape = measure.weights, measure.atoms.shape
     atoms = measure.atoms

@@ -11,14 +11,13 @@ The drift -tau (d - 2)/r of the reduced equation is no part of it: the copies di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from mfpde import datalaws
 from mfpde import problem as problems
@@ -47,7 +46,9 @@ class Drive:
     f: Array
 
     @cached_property
-    def _spline(self) -> CubicSpline:
+    def _spline(self) -> Callable[[Array], Array]:
+        from scipy.interpolate import CubicSpline  # not needed to say what a study would do
+
         return CubicSpline(self.times, self.f, axis=0)
 
     def at(self, times: Array) -> Array:
@@ -82,7 +83,7 @@ class NodeFields:
 
     def gradient(self, theta: Array, index: int, out: Array) -> None:
         r = np.repeat(self.r[index : index + 1], len(theta), axis=0)
-        self.kernels.pullback(self.code, self.hermite, theta, self.x, r, out)
+        Kernels().pullback(self.code, self.hermite, theta, self.x, r, out)
 
 
 @dataclass(frozen=True, eq=False)

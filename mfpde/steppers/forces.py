@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,14 +109,23 @@ class NodeForce:
     def predict(self, theta: Array) -> Array:
         """f_N at the nodes : [R, n]."""
         f = np.empty((len(theta), len(self.law.target)))
-        self.kernels.predict(self.code, self.hermite, theta, self.law.x, f)
+        self.kernels.predict(self.code, self.hermite, theta, self._nodes, f)
         f *= self.scale
         return f
 
-    def gradient(self, theta: Array, out: Array) -> None:
-        r = node_slopes(self.law, self.predict(theta))
+    @cached_property
+    def _nodes(self) -> Any:
+        return self.kernels.at(self.law.x)
+
+    def _residual(self, f: Array) -> Array:
+        """r_q of networks without their output scale : [R, n]."""
+        r = node_slopes(self.law, self.scale * f)
         r *= self.scale * self.law.weights
-        self.kernels.pullback(self.code, self.hermite, theta, self.law.x, r, out)
+        return r
+
+    def gradient(self, theta: Array, out: Array) -> None:
+        count = len(self.law.target)
+        self.kernels.gradient(self.code, self.hermite, theta, self._nodes, count, self._residual, out)
 
     def observe(self, theta: Array, reference: Reference | None) -> tuple[Array, Array | None]:
         f = self.predict(theta)
@@ -146,8 +156,8 @@ class PairForce:
 
     def gradient(self, theta: Array, out: Array) -> None:
         target = np.empty(theta.shape[1:])
+        self.kernels.pair_forces(self.code, self.hermite, theta, out)
         for replica in range(len(theta)):
-            self.kernels.pair_force(self.code, self.hermite, theta[replica], out[replica])
             pairs.target_force(self.code, self.hermite, self.coefficients, theta[replica], target)
             if self.scale != 1.0:
                 out[replica] *= self.scale**2

@@ -6,6 +6,7 @@ double, and so is the limit: its certificate and its adaptive steps resolve more
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,17 +50,44 @@ class Kernels:
 
         return on_device
 
-    def predict(self, code: int, hermite: Array, theta: Array, x: Array, out: Array) -> None:
-        """Networks of R replicas, means over their neurons: theta [R, d + 2, N], x [n, d], out [R, n]."""
+    def predict(self, code: int, hermite: Array, theta: Array, x: Any, out: Array) -> None:
+        """Networks of R replicas, means over neurons: theta [R, d + 2, N], x [n, d] or ``at`` of it, out [R, n]."""
         self._interaction.predict_batch(code, hermite, theta, x, out, self.precision)
 
     def pullback(self, code: int, hermite: Array, theta: Array, x: Array, r: Array, out: Array) -> None:
         """Gradients of sum_q r_q a_i sigma(w_i . x_q + b_i): theta, out [R, d + 2, N], x [n, d], r [R, n]."""
         self._interaction.pullback_batch(code, hermite, theta, x, r, out, self.precision)
 
-    def pair_force(self, code: int, hermite: Array, theta: Array, out: Array) -> None:
-        """Gradient of the closed-form pair interaction of one replica: theta, out [d + 2, N]."""
-        self._pairs.pair_force(code, hermite, theta, out, self.precision)
+    def at(self, x: Array) -> Any:
+        """Data nodes [n, d] where ``gradient`` reads them: on the device, sent once, or x itself."""
+        return x if self.device == "cpu" else self._interaction.nodes(x, self.precision)
+
+    def gradient(
+        self,
+        code: int,
+        hermite: Array,
+        theta: Array,
+        at: Any,
+        count: int,
+        residual: Callable[[Array], Array],
+        out: Array,
+    ) -> None:
+        """pullback of residual(predict) for ``count`` nodes: ``residual`` maps networks [R', n] to r [R', n]."""
+        if self.device == "cuda":
+            # both halves with the parameters sent once
+            self._interaction.gradient_batch(code, hermite, theta, at, residual, out, self.precision)
+            return
+        f = np.empty((len(theta), count))
+        self.predict(code, hermite, theta, at, f)
+        self.pullback(code, hermite, theta, at, residual(f), out)
+
+    def pair_forces(self, code: int, hermite: Array, theta: Array, out: Array) -> None:
+        """Gradients of the closed-form pair interaction of R replicas: theta, out [R, d + 2, N]."""
+        if self.device == "cuda":
+            self._pairs.pair_force_batch(code, hermite, theta, out, self.precision)
+            return
+        for one, force in zip(theta, out, strict=True):
+            self._pairs.pair_force(code, hermite, one, force, self.precision)
 
     def pair_energy(self, code: int, hermite: Array, a: Array, w: Array) -> float:
         """E f_N^2 of one replica under Gaussian inputs: a [N], w [d, N]."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
-from scipy.stats import qmc
 
 from mfpde.core import noise, quadrature
 from mfpde.datalaws import target_values
@@ -37,6 +36,8 @@ def sobol_law(problem: Problem, count: int, seed: int) -> NodeLaw:
     population = problem.data.population
     assert population is not None
     power = max(0, int(np.ceil(np.log2(count))))
+    from scipy.stats import qmc  # a quarter of a second, and few studies need it
+
     generator = qmc.Sobol(population.dimension, scramble=True, rng=np.random.default_rng(seed))
     # points lie in [0, 1); half of the finest cell keeps the quantile finite
     u = generator.random_base2(power) + 2.0**-54
