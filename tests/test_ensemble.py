@@ -17,7 +17,9 @@ from mfpde.exact import linear_network, ornstein_uhlenbeck
 from mfpde.initial import GroupLaw, InitialLaw
 from mfpde.pairwise import pairwise_problem
 from mfpde.problem import Network, Population, Problem, network_coordinates
+from mfpde.steppers import particles, sampling
 from mfpde.steppers.drive import Drive
+from mfpde.steppers.forces import NodeForce
 from mfpde.steppers.kernels import Kernels
 
 RATES = {"a": 1.0, "w": 1.0, "b": 1.0}
@@ -278,6 +280,22 @@ def test_sgd_with_small_steps_agrees_with_langevin() -> None:
         a, b = one.records[0], two.records[0]
         for x, y in ((a.risk, b.risk), (a.theta[..., 1].mean(1), b.theta[..., 1].mean(1))):
             assert abs(x.mean() - y.mean()) < 3.5 * np.sqrt((x.var() + y.var()) / 60) + 2e-3
+
+
+@pytest.mark.parametrize("loss", ["square", "logistic"])
+def test_a_mini_batch_is_a_sum_over_its_samples(loss: Any) -> None:
+    """The gradient of fresh samples is that of the same samples as data nodes, output scale included."""
+    problem = single_index(3)
+    problem = replace(problem, loss=loss, model=Network("tanh", scale=1.7))
+    force = sampling.batch_force(problem, 12, None)
+    theta = particles.draw(problem, InitialLaw(NORMAL, NORMAL, NORMAL, 3), 9, range(2), np.uint64(5))
+    out, expected = np.empty_like(theta), np.empty_like(theta)
+    force.gradient(theta, np.uint64(7), 4, 11, out)
+    for k in range(2):
+        law = force.draw(np.uint64(7), 4 + k, 11)
+        nodes = NodeForce("samples", force.code, force.hermite, 1.7, law)
+        nodes.gradient(theta[k : k + 1], expected[k : k + 1])
+    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_a_run_that_diverges_names_width_replica_and_time() -> None:

@@ -26,6 +26,7 @@ from mfpde.cli.main import main
 from mfpde.core import cuda
 from mfpde.io import atoms, build, config, interrupt, limit, particles, store
 from mfpde.io.difference import differences
+from mfpde.measures import SMALLEST_MASS
 
 STUDY = """
 title = "small"
@@ -390,6 +391,19 @@ def test_a_predictor_of_another_skeleton_is_dropped(study: Path) -> None:
     run = limit._start(build.build(loaded.config, loaded.name, loaded.directory))
     run.state = replace(run.state, step=1, slope=np.ones(run.take_table().rank + 1))
     assert next(iter(run.snapshots())).state.step == 2
+
+
+def test_stored_densities_keep_their_place_in_a_larger_box(study: Path) -> None:
+    loaded = config.load(str(study))
+    run = limit._start(build.build(loaded.config, loaded.name, loaded.directory))
+    run.record(next(iter(run.snapshots())), 0.0)
+    before, small = run.density[0].copy(), run.grid
+    run._widen(small.extend(0, 5, 3))
+    assert run.density.shape == (6, 1, 56)
+    np.testing.assert_array_equal(run.density[0, :, 5:53], before)
+    np.testing.assert_array_equal(np.delete(run.density[0], np.s_[5:53], axis=1), SMALLEST_MASS)
+    centers = run.grid.axes[0].centers
+    np.testing.assert_allclose(centers[5:53], small.axes[0].centers, atol=1e-12)
 
 
 def test_dry_run_writes_nothing(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

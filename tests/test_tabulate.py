@@ -286,7 +286,7 @@ def settings_of_ways() -> dict[str, tuple[Problem, Grid]]:
 
 @pytest.mark.parametrize("name", list(settings_of_ways()))
 def test_all_ways_give_the_same_sums(name: str, rng: np.random.Generator) -> None:
-    """Predictions, first variation and covariance to 1e-11, and the covariance as its definition has it."""
+    """Predictions, first variation and covariance to 1e-11, and each as its definition has it."""
     problem, grid = settings_of_ways()[name]
     mass = normalised(grid, rng.random(grid.shape)).mass
     r = rng.standard_normal(len(problem.data.y))
@@ -301,6 +301,10 @@ def test_all_ways_give_the_same_sums(name: str, rng: np.random.Generator) -> Non
         assert_allclose(psi, expected, atol=1e-11 * scale * float(np.sum(np.abs(r))), rtol=0.0)
         assert_allclose(table.covariance(mass), first.covariance(mass), atol=1e-11 * scale**2, rtol=0.0)
     values = node_cells(problem, grid)
+    f = problem.scale * np.einsum("kc,kcn->n", mass.reshape(len(mass), -1), values)
+    assert_allclose(first.predict(mass), f, atol=1e-12 * scale)
+    psi = problem.scale * (values @ r).reshape(grid.shape) + first.potential
+    assert_allclose(first.first_variation(r), psi, atol=1e-12 * scale * float(np.sum(np.abs(r))))
     exact = np.zeros((len(r), len(r)))
     for share, m, phi in zip(grid.species.probabilities, mass, values, strict=True):
         p, phi = m.reshape(-1) / share, phi.reshape(-1, len(r))

@@ -83,7 +83,7 @@ class NodeFields:
 
     def gradient(self, theta: Array, index: int, out: Array) -> None:
         r = np.repeat(self.r[index : index + 1], len(theta), axis=0)
-        Kernels().pullback(self.code, self.hermite, theta, self.x, r, out)
+        self.kernels.pullback(self.code, self.hermite, theta, self.x, r, out)
 
 
 @dataclass(frozen=True, eq=False)
