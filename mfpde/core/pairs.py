@@ -102,9 +102,7 @@ def _pair_sums(code: int, hermite: Array, theta: Array, out: Array, precision: P
         raise ValueError(f"activation code {code} has no closed-form pair kernel; known are {', '.join(KERNELS)}")
     dtype, count = DTYPES[precision], theta.shape[1]
     w = theta[1:-1]
-    squares = np.zeros(count)
-    for row in w:
-        squares += row * row
+    squares = np.sum(w * w, axis=0)  # row after row, whatever the processor
     sources, amplitude, others = pack_nodes(w.T, dtype), _whole(theta[0], dtype), _whole(squares, dtype)
     if code == HERMITE:
         series, slopes = _profiles(code, np.asarray(hermite, np.float64), squares)
