@@ -88,7 +88,7 @@ FAMILIES = (
         lambda n: gradient(n, 256, 10),
     ),
     Family(
-        "gradient, data Q (20 000 neurons, 10 inputs)", (64, 200, 640, 2000, 6400), lambda q: gradient(20_000, q, 10)
+        "gradient, data Q (20 000 neurons, 10 inputs)", (200, 640, 2000, 6400, 20_000), lambda q: gradient(20_000, q, 10)
     ),
     Family(
         "gradient, inputs d (20 000 neurons, 256 data)",
@@ -98,10 +98,10 @@ FAMILIES = (
     ),
     Family("pair forces, neurons N (10 inputs)", (500, 1600, 5000, 16_000, 50_000), lambda n: forces(n, 10), "2"),
     Family("pair forces, inputs d (4000 neurons)", (2, 6, 20, 60, 200), lambda d: forces(4000, d), "affine"),
-    Family("sweeps in 1-D, cells", (1 << 15, 1 << 17, 1 << 19, 1 << 20, 1 << 22), lambda n: sweeps((n,))),
-    Family("sweeps in 2-D, cells", (200**2, 360**2, 640**2, 1120**2, 2000**2), lambda n: sweeps((round(n**0.5),) * 2)),
+    Family("sweeps in 1-D, cells", (1 << 18, 1 << 20, 1 << 22, 1 << 23, 1 << 25), lambda n: sweeps((n,))),
+    Family("sweeps in 2-D, cells", (500**2, 900**2, 1600**2, 2800**2, 5000**2), lambda n: sweeps((round(n**0.5),) * 2)),
     Family("sweeps in 3-D, cells", (32**3, 52**3, 80**3, 110**3, 150**3), lambda n: sweeps((round(n ** (1 / 3)),) * 3)),
-    Family("normal numbers, 4 per particle", (1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 21), normals),
+    Family("normal numbers, 4 per particle", (1 << 16, 1 << 18, 1 << 20, 1 << 21, 1 << 23), normals),
 )
 QUICK = (
     Family("gradient, neurons N", (1000, 4000), lambda n: gradient(n, 64, 4)),

@@ -24,7 +24,19 @@ from numpy.typing import NDArray
 from mfpde.core import parallel
 from mfpde.core.activations import hermite_series, value_and_slope
 from mfpde.core.elementary import KERNEL
-from mfpde.core.tiles import NODES, WIDEST, accumulate_outer, clear, pack, pack_nodes, project, spread_block, workspace
+from mfpde.core.tiles import (
+    NODES,
+    WIDEST,
+    accumulate_outer,
+    add_to,
+    clear,
+    pack,
+    pack_nodes,
+    project,
+    spread_block,
+    workspace,
+    write_products,
+)
 from mfpde.core.vector import SUMS, add_product, filled, fma, lanes, load, store
 
 Array = NDArray[np.float64]
@@ -53,11 +65,12 @@ def _forward(code: int) -> Kernel:
         amplitude = workspace(width, nodes)
         for replica in range(theta.shape[0]):
             clear(sums)
+            outer, hidden = theta[replica, 0], theta[replica, 1:]
             for first in range(start, stop, width):
-                pack(theta[replica, 1:], first, width, weights)
+                pack(hidden, first, width, weights)
                 clear(amplitude)
                 for i in range(min(width, stop - first)):
-                    amplitude[i] = mass[first + i] * theta[replica, 0, first + i]
+                    amplitude[i] = mass[first + i] * outer[first + i]
                 a, b = load(amplitude, 0), load(weights, d * width)
                 for block in range(blocks):
                     z0, z1, z2, z3 = project(weights, nodes, block, d, b)
@@ -87,15 +100,17 @@ def _backward(code: int) -> Kernel:
         gradient = workspace((d + 2) * width, theta)
         row_b, row_a = d * width, (d + 1) * width
         for replica in range(theta.shape[0]):
+            outer, hidden, factor, result = theta[replica, 0], theta[replica, 1:], r[replica], out[replica]
             for first in range(start, stop, width):
-                pack(theta[replica, 1:], first, width, weights)
+                count = min(width, stop - first)
+                pack(hidden, first, width, weights)
                 b = load(weights, d * width)
                 clear(gradient)
                 for begin in range(0, blocks, BLOCKS):
                     clear(stretch)
                     for block in range(begin, min(begin + BLOCKS, blocks)):
                         z0, z1, z2, z3 = project(weights, nodes, block, d, b)
-                        r0, r1, r2, r3 = spread_block(r[replica], block)
+                        r0, r1, r2, r3 = spread_block(factor, block)
                         v0, s0 = value_and_slope(code, series, z0)
                         v1, s1 = value_and_slope(code, series, z1)
                         v2, s2 = value_and_slope(code, series, z2)
@@ -105,14 +120,11 @@ def _backward(code: int) -> Kernel:
                         s0, s1, s2, s3 = r0 * s0, r1 * s1, r2 * s2, r3 * s3
                         store(stretch, row_b, load(stretch, row_b) + ((s0 + s1) + (s2 + s3)))
                         accumulate_outer(nodes, block, d, s0, s1, s2, s3, stretch)
-                    for i in range(gradient.shape[0]):
-                        gradient[i] += stretch[i]
-                for i in range(min(width, stop - first)):
-                    out[replica, 0, first + i] = gradient[row_a + i]
+                    add_to(gradient, stretch)
+                for i in range(count):
+                    result[0, first + i] = gradient[row_a + i]
                 for k in range(d + 1):
-                    row, a, to = gradient[k * width :], theta[replica, 0, first:], out[replica, k + 1, first:]
-                    for i in range(min(width, stop - first)):
-                        to[i] = a[i] * row[i]
+                    write_products(outer, gradient, k * width, first, count, result[k + 1])
 
     return backward
 

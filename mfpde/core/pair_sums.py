@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mfpde.core.activations import ERF, HERMITE, IDENTITY, QUADRATIC, RELU, SIN
 from mfpde.core.elementary import HELPER, KERNEL, angle_above_axis, exponential
 from mfpde.core.interaction import BLOCKS
-from mfpde.core.tiles import NODES, accumulate_outer, clear, pack, project, spread_block, workspace
+from mfpde.core.tiles import NODES, accumulate_outer, add_to, clear, pack, project, spread_block, workspace
 from mfpde.core.vector import filled, fma, lanes, load, select, spread, sqrt, store
 
 Array = NDArray[np.float64]
@@ -145,8 +145,7 @@ def closed_form_sums(code: int, energy: bool) -> Callable[..., None]:
                         at += width
                         store(stretch, at, fma(a3, r3, fma(a2, r2, fma(a1, r1, fma(a0, r0, load(stretch, at))))))
                         accumulate_outer(sources, block, d, a0 * v0, a1 * v1, a2 * v2, a3 * v3, stretch)
-                for i in range(total.shape[0]):
-                    total[i] += stretch[i]
+                add_to(total, stretch)
             _write(code, energy, theta, squares, total, first, min(width, stop - first), out)
 
     return sums
@@ -190,8 +189,7 @@ def series_sums(energy: bool) -> Callable[..., None]:
                     store(stretch, d * width, load(stretch, d * width) + ((k0 + k1) + (k2 + k3)))
                     store(stretch, (d + 1) * width, load(stretch, (d + 1) * width) + ((r0 + r1) + (r2 + r3)))
                     accumulate_outer(sources, block, d, v0, v1, v2, v3, stretch)
-                for i in range(total.shape[0]):
-                    total[i] += stretch[i]
+                add_to(total, stretch)
             _write(HERMITE, energy, theta, theta[0], total, first, min(width, stop - first), out)
 
     return sums

@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mfpde.core.elementary import HELPER, KERNEL
-from mfpde.core.vector import LANES, fma, lanes, load, spread, store
+from mfpde.core.vector import LANES, filled, fma, lanes, load, load_as, spread, store
 
 Array = NDArray[Any]
 
@@ -32,9 +32,19 @@ def workspace(size: int, like: Array) -> Array:
 
 @njit(**HELPER)
 def clear(buffer: Array) -> None:
-    """Zeros. A loop, here and elsewhere, because assigning to a slice costs Numba seconds of compilation."""
-    for i in range(buffer.shape[0]):
+    """Zeros. A loop at the end because assigning to a slice costs Numba seconds of compilation."""
+    whole = buffer.shape[0] - buffer.shape[0] % lanes(buffer)
+    for i in range(0, whole, lanes(buffer)):
+        store(buffer, i, filled(buffer, 0.0))
+    for i in range(whole, buffer.shape[0]):
         buffer[i] = 0.0
+
+
+@njit(**HELPER)
+def add_to(total: Array, stretch: Array) -> None:
+    """total += stretch, workspaces of whole vectors, in the type of the total."""
+    for i in range(0, total.shape[0], lanes(total)):
+        store(total, i, load(total, i) + load_as(total, stretch, i))
 
 
 @njit(**KERNEL)
@@ -42,11 +52,25 @@ def pack(source: Array, start: int, size: int, out: Array) -> None:
     """out[k][i] = source[k, start + i] for i < size, flat, converted to the type of out; zero beyond the end."""
     width = min(size, source.shape[1] - start)
     for k in range(source.shape[0]):
-        row, to = source[k], out[k * size : (k + 1) * size]
-        for i in range(width):
-            to[i] = row[start + i]
-        for i in range(width, size):
-            to[i] = 0.0
+        row = source[k]
+        if width == size:
+            store(out, k * size, load_as(out, row, start))
+        else:
+            to = out[k * size : (k + 1) * size]
+            for i in range(width):
+                to[i] = row[start + i]
+            for i in range(width, size):
+                to[i] = 0.0
+
+
+@njit(**HELPER)
+def write_products(factor: Array, numbers: Array, at: int, first: int, count: int, out: Array) -> None:
+    """out[first + i] = factor[first + i] numbers[at + i] for i < count, all doubles."""
+    whole = count - count % lanes(out)
+    for i in range(0, whole, lanes(out)):
+        store(out, first + i, load(factor, first + i) * load(numbers, at + i))
+    for i in range(whole, count):
+        out[first + i] = factor[first + i] * numbers[at + i]
 
 
 @njit(**HELPER)

@@ -268,6 +268,14 @@ def _vector_at(builder: ir.IRBuilder, pointer: ir.Value, element: ir.Type, count
     return builder.bitcast(pointer, ir.VectorType(element, count).as_pointer())
 
 
+def _resized(builder: ir.IRBuilder, value: ir.Value, have: types.Type, want: types.Type) -> ir.Value:
+    """Lanes of one floating-point type as lanes of another."""
+    if have is want:
+        return value
+    kind = ir.VectorType(ir.DoubleType() if want is types.float64 else ir.FloatType(), value.type.count)
+    return (builder.fpext if want is types.float64 else builder.fptrunc)(value, kind)
+
+
 @intrinsic
 def load(typingctx: Any, array: Any, offset: Any) -> Any:
     """LANES elements of a contiguous 1-D array from ``offset`` on, aligned to the element only; no bounds check."""
@@ -291,6 +299,34 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
         pointer = _pointer(context, builder, sig.args[0], args[0], offset_value)
         where = _vector_at(builder, pointer, context.get_value_type(array.dtype), value.count)
         builder.store(args[2], where, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, offset, value), codegen
+
+
+@intrinsic
+def load_as(typingctx: Any, like: Any, array: Any, offset: Any) -> Any:
+    """As many elements of ``array`` as a vector of ``like`` has, converted to its type."""
+    result = Vector(like.dtype, LANES[like.dtype])
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        offset_value = context.cast(builder, args[2], sig.args[2], types.intp)
+        pointer = _pointer(context, builder, sig.args[1], args[1], offset_value)
+        where = _vector_at(builder, pointer, context.get_value_type(array.dtype), result.count)
+        return _resized(builder, builder.load(where, align=array.dtype.bitwidth // 8), array.dtype, result.element)
+
+    return result(like, array, offset), codegen
+
+
+@intrinsic
+def store_as(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Write a vector, converted to the type of the array, from ``offset`` on."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        offset_value = context.cast(builder, args[1], sig.args[1], types.intp)
+        pointer = _pointer(context, builder, sig.args[0], args[0], offset_value)
+        where = _vector_at(builder, pointer, context.get_value_type(array.dtype), value.count)
+        builder.store(_resized(builder, args[2], value.element, array.dtype), where, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, offset, value), codegen
