@@ -48,7 +48,7 @@ def operations(activation: str, dtype: str, dimension: int) -> int:
 def ours(case: Case) -> Variant:
     """mfpde: parameters by component and in double precision, arithmetic in the precision of the case."""
     n, q = len(case.a), len(case.y)
-    theta = np.concatenate([case.a[None], case.w.T]).astype(np.float64)
+    theta = np.ascontiguousarray(np.concatenate([case.a[None], case.w.T]), np.float64)
     x = np.ascontiguousarray(case.x[:, :-1], np.float64)
     y, mass = case.y.astype(np.float64), np.full(n, 1.0 / n)
     code, none = CODES[case.activation], np.zeros(1)

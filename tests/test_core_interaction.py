@@ -120,6 +120,25 @@ def test_pullback_is_the_adjoint_derivative_of_predict() -> None:
     assert r @ (forward - backward) / (2 * step) == pytest.approx(np.sum(mass * gradient * direction), rel=1e-8)
 
 
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_arrays_of_any_layout_give_the_same_bits(precision: str) -> None:
+    theta, mass, x, r = setting(3, 300, 9)
+    strided, target = np.asfortranarray(theta), np.empty_like(theta, order="F")
+    wide = np.repeat(theta, 2, axis=1)
+    f, g, gradient, potential = np.empty(9), np.empty(9), np.empty_like(theta), np.empty(300)
+    interaction.predict(CODES["tanh"], HERMITE, theta, mass, x, f, precision)
+    interaction.pullback(CODES["tanh"], HERMITE, theta, x, r, gradient, precision)
+    interaction.potential(CODES["tanh"], HERMITE, theta, x, r, potential, precision)
+    for view in (strided, wide[:, ::2]):
+        interaction.predict(CODES["tanh"], HERMITE, view, mass, x, g, precision)
+        assert np.array_equal(g, f)
+        interaction.pullback(CODES["tanh"], HERMITE, view, x, r, target, precision)
+        assert np.array_equal(target, gradient)
+        again = np.empty(600)[::2]
+        interaction.potential(CODES["tanh"], HERMITE, view, x, r, again, precision)
+        assert np.array_equal(again, potential)
+
+
 def test_batches_repeat_the_single_network() -> None:
     theta, _, x, r = setting(4, 200, 17)
     batch = np.stack([theta, theta[:, ::-1], 2.0 * theta])

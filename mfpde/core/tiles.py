@@ -53,7 +53,7 @@ def pack(source: Array, start: int, size: int, out: Array) -> None:
     width = min(size, source.shape[1] - start)
     for k in range(source.shape[0]):
         row = source[k]
-        if width == size:
+        if width == size and row.strides[0] == row.itemsize:
             store(out, k * size, load_as(out, row, start))
         else:
             to = out[k * size : (k + 1) * size]
@@ -65,8 +65,9 @@ def pack(source: Array, start: int, size: int, out: Array) -> None:
 
 @njit(**HELPER)
 def write_products(factor: Array, numbers: Array, at: int, first: int, count: int, out: Array) -> None:
-    """out[first + i] = factor[first + i] numbers[at + i] for i < count, all doubles."""
-    whole = count - count % lanes(out)
+    """out[first + i] = factor[first + i] numbers[at + i] for i < count, all doubles; rows may have any stride."""
+    adjacent = factor.strides[0] == factor.itemsize and out.strides[0] == out.itemsize
+    whole = count - count % lanes(out) if adjacent else 0
     for i in range(0, whole, lanes(out)):
         store(out, first + i, load(factor, first + i) * load(numbers, at + i))
     for i in range(whole, count):
