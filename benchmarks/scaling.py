@@ -88,7 +88,9 @@ FAMILIES = (
         lambda n: gradient(n, 256, 10),
     ),
     Family(
-        "gradient, data Q (20 000 neurons, 10 inputs)", (200, 640, 2000, 6400, 20_000), lambda q: gradient(20_000, q, 10)
+        "gradient, data Q (20 000 neurons, 10 inputs)",
+        (200, 640, 2000, 6400, 20_000),
+        lambda q: gradient(20_000, q, 10),
     ),
     Family(
         "gradient, inputs d (20 000 neurons, 256 data)",
@@ -235,7 +237,7 @@ def _large(setting: Setting, part: Part) -> Table:
 
 def announced_bytes(arguments: Sequence[str]) -> float:
     """What --dry-run says of the largest resident size of the whole run."""
-    command = [sys.executable, "-m", "mfpde", "solve", *arguments, "--dry-run", "--json"]
+    command = [sys.executable, "-m", "mfpde", "solve", *arguments, "--no-figures", "--dry-run", "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return float(json.loads(done.stdout)["estimate"]["bytes"])
 

@@ -14,9 +14,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import Part, Setting, main
@@ -54,6 +53,20 @@ sys.exit(code)
 """
 
 
+# runs a command line and notes what it cost. The largest resident size of a process counts that of the one that started
+# it, so that a benchmark, which holds much memory itself, starts this small one in between
+BETWEEN = """
+import json, resource, subprocess, sys, time
+began = time.perf_counter()
+code = subprocess.call(sys.argv[2:])
+wall = time.perf_counter() - began
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as file:
+    json.dump({"cpu": usage.ru_utime + usage.ru_stime, "wall": wall, "memory": usage.ru_maxrss}, file)
+sys.exit(code)
+"""
+
+
 @dataclass(frozen=True)
 class Cost:
     """Seconds of one process, and its largest resident size in bytes."""
@@ -65,17 +78,13 @@ class Cost:
 
 def cost_of(arguments: Sequence[str], environment: Mapping[str, str]) -> Cost:
     """Run the interpreter with ``arguments``; RuntimeError with its last line if it fails."""
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([sys.executable, *arguments], env=dict(environment), stdout=log, stderr=log)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.perf_counter() - began
-        if process.returncode != 0:
+    with tempfile.NamedTemporaryFile() as noted, tempfile.TemporaryFile() as log:
+        command = [sys.executable, "-c", BETWEEN, noted.name, sys.executable, *arguments]
+        if subprocess.run(command, env=dict(environment), stdout=log, stderr=log).returncode != 0:
             log.seek(0)
             raise RuntimeError(f"{' '.join(arguments)[:80]}: {log.read().decode(errors='replace').strip()[-300:]}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * unit)
+        cost = Cost(**json.load(noted))
+    return cost if sys.platform == "darwin" else replace(cost, memory=1024 * cost.memory)
 
 
 def measure(setting: Setting) -> Part:

@@ -293,6 +293,5 @@ def weighted_peclet(table: Tabulated, mass: Array) -> float:
     total = 0.0
     for k in range(len(table.grid.axes)):
         jump = np.diff(psi, axis=k + 1) / table.problem.temperature
-        lower = np.take(mass, range(table.grid.axes[k].cells - 1), axis=k + 1)
-        total += float(np.sum(lower * jump**2))
+        total += float(np.sum(meanfield.below_faces(mass, k) * jump**2))
     return total

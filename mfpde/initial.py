@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 
 # nodes per continuous frozen parameter, by how many there are: Gauss rules, whose error stays below that of the grid
 FROZEN_NODES = {1: 64, 2: 16, 3: 8}
+# turns of the circle to either side on which a normal law is laid, and cells for which that is done at once
+TURNS, BLOCK = 40, 8192
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,7 @@ def axis_mass(law: InitialLaw, axis: Axis) -> Array:
         centre = group.mean_along(_position(coordinate))
         return np.maximum(0.0, 1.0 - np.abs(x - centre) / axis.width)
     if axis.periodic:
-        turns = 2.0 * np.pi * np.arange(-40, 41)
-        z = (x[:, None] + turns - group.mean_along(_position(coordinate))) / std
-        return np.exp(-0.5 * z**2).sum(axis=1)
+        return _wrapped_normal(x, group.mean_along(_position(coordinate)), std)
     if coordinate.kind == "radius":
         m, z = coordinate.block, x / std
         if std >= axis.width:
@@ -123,6 +123,17 @@ def axis_mass(law: InitialLaw, axis: Axis) -> Array:
     z_ends = (ends - group.mean_along(_position(coordinate))) / std
     ramp = z_ends * ndtr(z_ends) + np.exp(-0.5 * z_ends**2) / np.sqrt(2.0 * np.pi)
     return np.maximum(np.diff(ramp, n=2), 0.0)
+
+
+def _wrapped_normal(x: Array, mean: float, std: float) -> Array:
+    """sum_k exp(-(x + 2 pi k - mean)^2 / (2 std^2)) : [cells]."""
+    turns = 2.0 * np.pi * np.arange(-TURNS, TURNS + 1)
+    out = np.empty_like(x)
+    # some cells at a time: their images on all turns would be far more memory than a run needs
+    for start in range(0, len(x), BLOCK):
+        z = (x[start : start + BLOCK, None] + turns - mean) / std
+        out[start : start + BLOCK] = np.exp(-0.5 * z**2).sum(axis=1)
+    return out
 
 
 def initial_measure(law: InitialLaw, grid: Grid) -> GridMeasure:

@@ -86,25 +86,23 @@ def relative_entropy(mass: Array, reference: Array) -> float:
 
 def optimality_gap(table: Tabulated, mass: Array, f: Array) -> float:
     """F(rho) - D(l'(f_rho)) = tau KL(rho | p_rho) : bounds F(rho) - min F from above for a convex risk."""
-    psi = table.first_variation(problems.residual(table.problem, f))
     tau = table.problem.temperature
-    log_weight = table.grid.log_volume - psi / tau
-    trailing = tuple(range(1, psi.ndim))
+    log_weight = table.grid.log_volume - table.first_variation(problems.residual(table.problem, f)) / tau
+    trailing = tuple(range(1, mass.ndim))
     log_partition = logsumexp(log_weight, axis=trailing, keepdims=True)
-    share = table.grid.species_weights(psi.ndim - 1)
+    share = table.grid.species_weights(mass.ndim - 1)
     return tau * float(np.sum(mass * (np.log(mass / share) - log_weight + log_partition)))
 
 
 def dissipation(table: Tabulated, mass: Array, f: Array) -> float:
     """int rho |grad(Psi + tau log rho)|^2 (learning rates included), by centred differences on the faces."""
-    psi = table.first_variation(problems.residual(table.problem, f))
-    tau = table.problem.temperature
-    mu = psi + tau * (np.log(mass) - table.grid.log_volume)
+    mu = table.first_variation(problems.residual(table.problem, f))
+    mu += table.problem.temperature * (np.log(mass) - table.grid.log_volume)
     total = 0.0
     for k, axis in enumerate(table.grid.axes):
         slope = np.diff(mu, axis=k + 1) / axis.width
         ratio = np.diff(np.log(mass), axis=k + 1)
-        lower = np.take(mass, range(axis.cells - 1), axis=k + 1)
+        lower = below_faces(mass, k)
         # logarithmic mean of the two masses: the weight for which the discrete chain rule is exact
         small = np.abs(ratio) < 1e-6
         weight = np.where(small, lower * (1.0 + 0.5 * ratio), np.diff(mass, axis=k + 1) / np.where(small, 1.0, ratio))
@@ -114,6 +112,11 @@ def dissipation(table: Tabulated, mass: Array, f: Array) -> float:
             mean = 0.5 * (np.take(mass, 0, axis=k + 1) + np.take(mass, -1, axis=k + 1))
             total += axis.coordinate.rate * float(np.sum(mean * ((first - last) / axis.width) ** 2))
     return total
+
+
+def below_faces(values: Array, k: int) -> Array:
+    """Values [K, n_1, ..., n_D] of the cell below every inner face of axis k: all but the last, a view."""
+    return values[(slice(None),) * (k + 1) + (slice(-1),)]
 
 
 def boundary_mass(measure: GridMeasure) -> dict[tuple[int, int], float]:

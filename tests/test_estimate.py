@@ -15,7 +15,7 @@ import mfpde
 from mfpde import ensemble
 from mfpde.core import parallel
 from mfpde.io import build, config
-from mfpde.io.estimate import estimate
+from mfpde.io.estimate import MIB, estimate
 
 DATA = """
 [network]
@@ -54,12 +54,23 @@ RUNS: dict[str, tuple[str, list[str], list[str]]] = {
         ["training.time=0.02", "grid.cells=[1500,1500]", "output.snapshots=3", "particles.widths=[8]"],
         ["training.time=0.02", "grid.cells=[16,16]", "particles.widths=[8]"],
     ),
+    "limit on the circle": (
+        "kuramoto",
+        ["training.time=1e-7", "particles.step=1e-8", "grid.cells=[1000000]", "output.snapshots=2"],
+        ["training.time=0.02"],
+    ),
+    "a map with figures": (
+        "linear-network",
+        ["training.time=0.02", "grid.cells=[1000,1000]", "output.snapshots=6"],
+        ["training.time=0.02", "grid.cells=[16,16]"],
+    ),
     "copies": (
         "single-index",
         ["training.time=0.2", "particles.widths=[2048]", "particles.replicas=128", "output.snapshots=5"],
         ["training.time=0.2", "particles.widths=[8]"],
     ),
 }  # fmt: skip
+LIMITS = ("limit on the circle", "a map with figures")
 
 # the peak of a process started by a large one counts the pages of its parent: a small one stands between
 MEASURE = """
@@ -76,7 +87,7 @@ def study(name: str, *overrides: str) -> build.Study:
 
 def _solve(directory: Path, name: str, overrides: list[str], *flags: str) -> list[str]:
     values = [part for value in overrides for part in ("--set", value)]
-    command = [sys.executable, "-m", "mfpde", "solve", name, "-o", str(directory / "run"), "-q", "--no-figures"]
+    command = [sys.executable, "-m", "mfpde", "solve", name, "-o", str(directory / "run"), "-q"]
     return [*command, "--threads", "2", "--json", *values, *flags]
 
 
@@ -88,6 +99,8 @@ def _environment() -> dict[str, str]:
 @pytest.mark.parametrize("case", RUNS)
 def test_the_memory_stated_is_the_peak_of_the_run_to_a_fifth(case: str, tmp_path: Path) -> None:
     name, large, small = RUNS[case]
+    flags = ["--only", "limit"] if case in LIMITS else []
+    flags += [] if case.endswith("figures") else ["--no-figures"]
     names = ",".join(f"x{k}" for k in range(10))
     rows = [",".join(f"{(7 * i + 3 * k) % 11 / 5.0 - 1.0:g}" for k in range(11)) for i in range(256)]
     (tmp_path / "rows.csv").write_text("\n".join([f"{names},y", *rows]) + "\n")
@@ -95,10 +108,10 @@ def test_the_memory_stated_is_the_peak_of_the_run_to_a_fifth(case: str, tmp_path
     if name.endswith(".toml"):
         name = str(tmp_path / name)
     run: dict[str, Any] = {"capture_output": True, "text": True, "env": _environment(), "cwd": tmp_path}
-    assert subprocess.run(_solve(tmp_path, name, small, "--overwrite"), check=False, **run).returncode == 0
-    told = subprocess.run(_solve(tmp_path, name, large, "--dry-run"), check=False, **run)
+    assert subprocess.run(_solve(tmp_path, name, small, "--overwrite", *flags), check=False, **run).returncode == 0
+    told = subprocess.run(_solve(tmp_path, name, large, "--dry-run", *flags), check=False, **run)
     stated = json.loads(told.stdout)["estimate"]["bytes"]
-    command = _solve(tmp_path, name, large, "--overwrite")
+    command = _solve(tmp_path, name, large, "--overwrite", *flags)
     code, peak = subprocess.run([sys.executable, "-c", MEASURE, *command], check=False, **run).stdout.split()
     assert code == "0"
     assert int(peak) * (1 if sys.platform == "darwin" else 1024) == pytest.approx(stated, rel=0.2)
@@ -129,6 +142,23 @@ def test_memory_grows_with_what_is_kept() -> None:
     assert longer["all"] > longer["particles"]
     finer = total("grid.cells=[112,96,96]", "particles.widths=[100000]", "particles.replicas=1")
     assert finer["limit"] == pytest.approx(8 * base["limit"], rel=0.25)
+
+
+def test_figures_and_axes_count_where_they_are_large() -> None:
+    cells = 1_000_000
+    line = study("kuramoto", f"grid.cells=[{cells}]", "output.snapshots=2")
+    plane = study("linear-network", "grid.cells=[1000,1000]", "output.snapshots=2")
+    alone, drawn = (
+        [estimate(one, "limit", figures=figures)["bytes"] for one in (line, plane)] for figures in (False, True)
+    )
+    # in one dimension centres, volumes and the geometry of the faces are as large as a field
+    assert 25 * 8 * cells < alone[0] - 190 * MIB < 30 * 8 * cells
+    assert alone[1] < alone[0]
+    # curves of all cells, or maps of them
+    assert drawn[0] - alone[0] > 15 * 8 * cells
+    assert drawn[1] - alone[1] > 5 * 8 * cells
+    small = study("kuramoto", "output.snapshots=2")
+    assert estimate(small, "limit", figures=True)["bytes"] < 350 * MIB
 
 
 def test_copies_and_parts_count_only_where_they_run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.special import gammaln
 from mfpde import measures
 from mfpde.errors import ConfigError
 from mfpde.exact import gaussian
-from mfpde.initial import GroupLaw, InitialLaw, axis_mass, frozen_species, initial_measure, interval
+from mfpde.initial import TURNS, GroupLaw, InitialLaw, axis_mass, frozen_species, initial_measure, interval
 from mfpde.measures import (
     Axis,
     Grid,
@@ -166,6 +167,19 @@ def test_normal_law_wraps_around_the_circle() -> None:
         assert np.sum(mass * np.exp(1j * k * axis.centers)) == pytest.approx(
             np.exp(0.4j * k - 0.5 * (1.5 * k) ** 2), abs=1e-13
         )
+
+
+def test_a_fine_circle_takes_little_memory_and_keeps_its_bits() -> None:
+    """Its cells are taken block by block: the same numbers, and not those of all turns at once."""
+    axis, law = Axis(Coordinate("w", "w", "circle"), -np.pi, np.pi, 100_001), law_of(w=GroupLaw("normal", mean=(0.4,)))
+    turns = 2.0 * np.pi * np.arange(-TURNS, TURNS + 1)
+    whole = np.exp(-0.5 * (axis.centers[:, None] + turns - 0.4) ** 2).sum(axis=1)
+    tracemalloc.start()
+    mass = axis_mass(law, axis)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(mass, whole)
+    assert peak < 0.5 * 8 * len(turns) * len(mass)
 
 
 def test_initial_measure_is_a_product_and_refuses_a_box_that_misses_it() -> None:

@@ -24,7 +24,7 @@ import pytest
 from mfpde.cli import common, solve
 from mfpde.cli.main import main
 from mfpde.core import cuda
-from mfpde.io import atoms, build, config, interrupt, limit, particles, store
+from mfpde.io import atoms, build, config, interrupt, limit, limit_file, particles, store
 from mfpde.io.difference import differences
 from mfpde.measures import SMALLEST_MASS
 
@@ -525,8 +525,8 @@ LONGER = ["--set", "training.time=3", "--set", "output.snapshots=16", "--set", "
 @pytest.mark.parametrize(
     ("module", "name", "extra"),
     [
-        (limit, "save", []),
-        (limit, "save", ["--set", "grid.flux=limited"]),
+        (limit_file, "save", []),
+        (limit_file, "save", ["--set", "grid.flux=limited"]),
         (atoms, "_save", ["--set", "training.temperature=0", "--set", "particles.dynamics=gradient"]),
         (particles, "_save", []),
         (particles, "_save", ["--set", "particles.dynamics=sgd", "--set", "particles.batch=8"]),

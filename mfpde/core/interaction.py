@@ -30,11 +30,13 @@ from mfpde.core.tiles import (
     accumulate_outer,
     add_to,
     clear,
+    load_product,
     pack,
     pack_nodes,
     project,
     spread_block,
     workspace,
+    write,
     write_products,
 )
 from mfpde.core.vector import SUMS, add_product, filled, fma, lanes, load, store
@@ -68,10 +70,8 @@ def _forward(code: int) -> Kernel:
             outer, hidden = theta[replica, 0], theta[replica, 1:]
             for first in range(start, stop, width):
                 pack(hidden, first, width, weights)
-                clear(amplitude)
-                for i in range(min(width, stop - first)):
-                    amplitude[i] = mass[first + i] * outer[first + i]
-                a, b = load(amplitude, 0), load(weights, d * width)
+                a = load_product(nodes, mass, outer, first, min(width, stop - first), amplitude)
+                b = load(weights, d * width)
                 for block in range(blocks):
                     z0, z1, z2, z3 = project(weights, nodes, block, d, b)
                     to = block * NODES * SUMS
@@ -121,8 +121,7 @@ def _backward(code: int) -> Kernel:
                         store(stretch, row_b, load(stretch, row_b) + ((s0 + s1) + (s2 + s3)))
                         accumulate_outer(nodes, block, d, s0, s1, s2, s3, stretch)
                     add_to(gradient, stretch)
-                for i in range(count):
-                    result[0, first + i] = gradient[row_a + i]
+                write(gradient, row_a, first, count, result[0])
                 for k in range(d + 1):
                     write_products(outer, gradient, k * width, first, count, result[k + 1])
 

@@ -64,6 +64,27 @@ def pack(source: Array, start: int, size: int, out: Array) -> None:
 
 
 @njit(**HELPER)
+def load_product(like: Array, factor: Array, other: Array, first: int, count: int, scratch: Array) -> Any:
+    """factor[first + i] other[first + i] as a vector of the type of ``like``, zero from i = count on."""
+    if count == lanes(like) and factor.strides[0] == factor.itemsize and other.strides[0] == other.itemsize:
+        return load_as(like, factor, first) * load_as(like, other, first)
+    clear(scratch)
+    for i in range(count):
+        scratch[i] = factor[first + i] * other[first + i]
+    return load(scratch, 0)
+
+
+@njit(**HELPER)
+def write(numbers: Array, at: int, first: int, count: int, out: Array) -> None:
+    """out[first + i] = numbers[at + i] for i < count, all doubles; rows may have any stride."""
+    whole = count - count % lanes(out) if out.strides[0] == out.itemsize else 0
+    for i in range(0, whole, lanes(out)):
+        store(out, first + i, load(numbers, at + i))
+    for i in range(whole, count):
+        out[first + i] = numbers[at + i]
+
+
+@njit(**HELPER)
 def write_products(factor: Array, numbers: Array, at: int, first: int, count: int, out: Array) -> None:
     """out[first + i] = factor[first + i] numbers[at + i] for i < count, all doubles; rows may have any stride."""
     adjacent = factor.strides[0] == factor.itemsize and out.strides[0] == out.itemsize

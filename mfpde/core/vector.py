@@ -259,13 +259,20 @@ def polynomial(double: Sequence[float], single: Sequence[float], estrin: bool = 
     return intrinsic(evaluate)
 
 
-def _pointer(context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value, offset: ir.Value) -> ir.Value:
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [offset])
+def _element_at(context: Any, builder: ir.IRBuilder, sig: Any, args: Any, first: int = 0) -> ir.Value:
+    """Pointer to an element of a contiguous 1-D array: the arguments from ``first`` on are the array and an offset."""
+    offset = context.cast(builder, args[first + 1], sig.args[first + 1], types.intp)
+    return builder.gep(context.make_array(sig.args[first])(context, builder, args[first]).data, [offset])
 
 
-def _vector_at(builder: ir.IRBuilder, pointer: ir.Value, element: ir.Type, count: int) -> ir.Value:
-    return builder.bitcast(pointer, ir.VectorType(element, count).as_pointer())
+def _vector_at(
+    context: Any, builder: ir.IRBuilder, sig: Any, args: Any, count: int, first: int = 0
+) -> tuple[ir.Value, int]:
+    """(pointer to ``count`` elements from that element on, as a vector; the alignment of one element in bytes)."""
+    element = sig.args[first].dtype
+    vector = ir.VectorType(context.get_value_type(element), count)
+    pointer = _element_at(context, builder, sig, args, first)
+    return builder.bitcast(pointer, vector.as_pointer()), element.bitwidth // 8
 
 
 def _resized(builder: ir.IRBuilder, value: ir.Value, have: types.Type, want: types.Type) -> ir.Value:
@@ -282,10 +289,8 @@ def load(typingctx: Any, array: Any, offset: Any) -> Any:
     result = Vector(array.dtype, LANES[array.dtype])
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        offset_value = context.cast(builder, args[1], sig.args[1], types.intp)
-        pointer = _pointer(context, builder, sig.args[0], args[0], offset_value)
-        where = _vector_at(builder, pointer, context.get_value_type(array.dtype), result.count)
-        return builder.load(where, align=array.dtype.bitwidth // 8)
+        where, align = _vector_at(context, builder, sig, args, result.count)
+        return builder.load(where, align=align)
 
     return result(array, offset), codegen
 
@@ -295,10 +300,8 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     """Write a vector to a contiguous 1-D array from ``offset`` on."""
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        offset_value = context.cast(builder, args[1], sig.args[1], types.intp)
-        pointer = _pointer(context, builder, sig.args[0], args[0], offset_value)
-        where = _vector_at(builder, pointer, context.get_value_type(array.dtype), value.count)
-        builder.store(args[2], where, align=array.dtype.bitwidth // 8)
+        where, align = _vector_at(context, builder, sig, args, value.count)
+        builder.store(args[2], where, align=align)
         return context.get_dummy_value()
 
     return types.void(array, offset, value), codegen
@@ -310,26 +313,10 @@ def load_as(typingctx: Any, like: Any, array: Any, offset: Any) -> Any:
     result = Vector(like.dtype, LANES[like.dtype])
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        offset_value = context.cast(builder, args[2], sig.args[2], types.intp)
-        pointer = _pointer(context, builder, sig.args[1], args[1], offset_value)
-        where = _vector_at(builder, pointer, context.get_value_type(array.dtype), result.count)
-        return _resized(builder, builder.load(where, align=array.dtype.bitwidth // 8), array.dtype, result.element)
+        where, align = _vector_at(context, builder, sig, args, result.count, first=1)
+        return _resized(builder, builder.load(where, align=align), array.dtype, result.element)
 
     return result(like, array, offset), codegen
-
-
-@intrinsic
-def store_as(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
-    """Write a vector, converted to the type of the array, from ``offset`` on."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        offset_value = context.cast(builder, args[1], sig.args[1], types.intp)
-        pointer = _pointer(context, builder, sig.args[0], args[0], offset_value)
-        where = _vector_at(builder, pointer, context.get_value_type(array.dtype), value.count)
-        builder.store(_resized(builder, args[2], value.element, array.dtype), where, align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, offset, value), codegen
 
 
 @intrinsic
@@ -338,9 +325,7 @@ def spread(typingctx: Any, array: Any, offset: Any) -> Any:
     result = Vector(array.dtype, LANES[array.dtype])
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        offset_value = context.cast(builder, args[1], sig.args[1], types.intp)
-        pointer = _pointer(context, builder, sig.args[0], args[0], offset_value)
-        return _splat(builder, builder.load(pointer), result.count)
+        return _splat(builder, builder.load(_element_at(context, builder, sig, args)), result.count)
 
     return result(array, offset), codegen
 
@@ -358,29 +343,31 @@ def filled(typingctx: Any, like: Any, value: Any) -> Any:
     return result(like, value), codegen
 
 
+def _stretch(builder: ir.IRBuilder, vector: ir.Value, first: int, count: int) -> ir.Value:
+    """Lanes first .. first + count - 1 of a vector, as a vector of ``count``."""
+    order = [ir.Constant(ir.IntType(32), first + lane) for lane in range(count)]
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), count), order)
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+
+
 @intrinsic
 def add_product(typingctx: Any, sums: Any, offset: Any, factor: Any, value: Any) -> Any:
     """sums[offset : offset + SUMS] += factor value, folded onto SUMS doubles: register after register, then halves."""
     width = REGISTER[value.element]
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        def part(vector: ir.Value, first: int, count: int) -> ir.Value:
-            order = [ir.Constant(ir.IntType(32), first + lane) for lane in range(count)]
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), count), order)
-            return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+        def register(first: int) -> list[ir.Value]:
+            return [_stretch(builder, operand, first, width) for operand in args[2:]]
 
-        total = builder.fmul(part(args[2], 0, width), part(args[3], 0, width))
+        total = builder.fmul(*register(0))
         for first in range(width, value.count, width):
-            total = _llvm_call(builder, "fma", part(args[2], first, width), part(args[3], first, width), total)
-        double = ir.VectorType(ir.DoubleType(), SUMS)
+            total = _llvm_call(builder, "fma", *register(first), total)
         if width > SUMS:
-            low, high = (builder.fpext(part(total, first, SUMS), double) for first in (0, SUMS))
+            double = ir.VectorType(ir.DoubleType(), SUMS)
+            low, high = (builder.fpext(_stretch(builder, total, first, SUMS), double) for first in (0, SUMS))
             total = builder.fadd(low, high)
-        offset_value = context.cast(builder, args[1], sig.args[1], types.intp)
-        where = _vector_at(
-            builder, _pointer(context, builder, sig.args[0], args[0], offset_value), ir.DoubleType(), SUMS
-        )
-        builder.store(builder.fadd(builder.load(where, align=8), total), where, align=8)
+        where, align = _vector_at(context, builder, sig, args, SUMS)
+        builder.store(builder.fadd(builder.load(where, align=align), total), where, align=align)
         return context.get_dummy_value()
 
     return types.void(sums, offset, factor, value), codegen

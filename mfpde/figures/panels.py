@@ -86,12 +86,14 @@ def grid_rows(
     kept: list[tuple[int, ...]] = [*combinations(range(len(names)), 2)] if len(names) > 1 else [(0,)]
     rows = []
     for keep in kept:
+        # nothing to sum out: no copy of what may be most of the memory
+        whole = len(keep) == len(names)
         rows.append(
             Row(
                 [names[i] for i in keep],
                 [kinds[i] for i in keep],
                 [centers[i] for i in keep],
-                np.stack([marginal(values, centers, keep) for values in density]),
+                density if whole else np.stack([marginal(values, centers, keep) for values in density]),
                 particles=None if particles is None else particles[..., list(keep)],
                 stationary=None if stationary is None else marginal(stationary, centers, keep),
                 label=label,

@@ -24,11 +24,15 @@ from mfpde.steppers.sampling import BatchForce
 MIB = 1 << 20
 NUMBER = 8
 # Python with NumPy, SciPy, Numba and HDF5; matplotlib with a page of figures on top
-INTERPRETER, FIGURES = 220 * MIB, 150 * MIB
+INTERPRETER, FIGURES = 190 * MIB, 130 * MIB
 # freed arrays of a few MiB that the allocator does not give back
 HEAP = 64 * MIB
-# arrays of the size of the grid that a step holds at its peak, and those that stay while a file is made
-STEP_ARRAYS, KEPT_ARRAYS = 15, 12
+# arrays of the size of the grid that a step holds at its peak, and those that stay while a file is made; and arrays of
+# the size of an axis, which in one dimension are as large
+STEP_ARRAYS, KEPT_ARRAYS, AXIS_ARRAYS = 13, 8, 8
+# what drawing holds: copies of all densities; and per panel, of which there are so many, arrays of the size of a curve
+# or of a map
+DRAWN_COPIES, PANELS, CURVE_ARRAYS, MAP_ARRAYS = 2, 4, 20, 10
 # numbers per pair of nodes in a Newton step of the stationary measure, and in the search for a skeleton
 NEWTON_MATRICES, SKELETON_MATRICES = 5, 18
 # the fields that drive copies: tables of directions
@@ -55,7 +59,7 @@ def estimate(study: Study, only: str | None = None, figures: bool = True, driven
     kept = drawn = 0
     if study.on_grid and only != "particles":
         found["limit"] = limit = _grid(study) if study.problem.temperature > 0.0 else _atoms(study)
-        kept = drawn = limit.pop("result")
+        kept, drawn = limit.pop("result"), limit.pop("drawn")
     peaks = [found.get("limit", {}).get("bytes", 0)]
     if only not in ("limit", "stationary"):
         found["particles"] = ensembles = _particles(study, study.on_grid and driven)
@@ -80,6 +84,7 @@ def _grid(study: Study) -> dict[str, Any]:
     field, result = NUMBER * cells, NUMBER * cells * times
     history = 3 * NUMBER * int(steps) * nodes
     searching = SKELETON_MATRICES * NUMBER * min(nodes, tabulate.MOST_CANDIDATES) ** 2
+    axes = AXIS_ARRAYS * NUMBER * sum(axis.cells for axis in grid.axes)
     stepping = result + STEP_ARRAYS * field + NEWTON_MATRICES * NUMBER * nodes**2
     saving = 2 * result + KEPT_ARRAYS * field
     return {
@@ -88,9 +93,17 @@ def _grid(study: Study) -> dict[str, Any]:
         "features": choice.description,
         "sweeps": sweeps,
         "seconds": sweeps * cells * SWEEP + steps * cells * STEP + feature,
-        "bytes": max(searching, stepping, saving) + choice.taken.nbytes + history + _data(study),
+        "bytes": max(searching, stepping, saving) + axes + choice.taken.nbytes + history + _data(study),
         "result": result + 2 * field,
+        "drawn": DRAWN_COPIES * (result + field) + _pictures(grid, times),
     }
+
+
+def _pictures(grid: Grid, times: int) -> int:
+    """Curves of a density in one dimension, maps of two coordinates in more, at some of the stored times."""
+    cells = sorted(axis.cells for axis in grid.axes)[-2:]
+    arrays = CURVE_ARRAYS if len(cells) == 1 else MAP_ARRAYS
+    return min(PANELS, times) * arrays * NUMBER * int(np.prod(cells))
 
 
 def _stiffness(study: Study, grid: Grid) -> float:
@@ -120,6 +133,7 @@ def _atoms(study: Study) -> dict[str, Any]:
         "seconds": evaluations * 2.0 * len(measure.weights) * nodes * _evaluation(study) / parallel.size(),
         "bytes": DOP853_ARRAYS * state + 3 * result + _data(study),
         "result": result,
+        "drawn": result,
     }
 
 

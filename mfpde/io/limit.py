@@ -1,7 +1,6 @@
-"""Run the limit of a study into ``limit.h5``: time loop, checkpoints, stationary measure; and read it back.
+"""Run the limit of a study into ``limit.h5``: time loop, checkpoints, stationary measure.
 
-The file is rewritten whole at every checkpoint and at the end.  A run that was killed continues from /restart with the
-same steps: the state holds masses, time, step size, predictor slope and box.
+The file is rewritten whole at every checkpoint and at the end.  A run that was killed continues with the same steps.
 """
 
 from __future__ import annotations
@@ -10,79 +9,33 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import evolve, stationary
-from mfpde import problem as problems
 from mfpde.errors import MfpdeError
-from mfpde.initial import frozen_species, initial_measure
-from mfpde.io import store
+from mfpde.initial import initial_measure
+from mfpde.io import limit_file, store
 from mfpde.io.build import Study
 from mfpde.io.interrupt import held
-from mfpde.io.origin import read_own, root_attributes
-from mfpde.measures import SMALLEST_MASS, Axis, Grid, GridMeasure
+from mfpde.io.limit_file import HISTORY, Flux, Limit
+from mfpde.io.origin import root_attributes
+from mfpde.measures import SMALLEST_MASS, Grid
 from mfpde.tabulate import Tabulated, tabulate
 
 Array = NDArray[np.float64]
 Report = Callable[[float, float, float], None]
-Flux = Literal["exponential", "limited"]
 
 log = logging.getLogger("mfpde")
 
-HISTORY = (
-    "t",
-    "dt",
-    "free_energy",
-    "risk",
-    "gap",
-    "dissipation",
-    "mass_error",
-    "min_density",
-    "boundary_mass",
-    "increase",
-    "energy_scale",
-    "defect",
-    "iterations",
-    "sweeps",
-    "wall_s",
-)
 # at a cell Peclet number above the first the user is told, above the second the limited flux is chosen
 PECLET_ADVICE, PECLET_LIMITED = 1.0, 25.0
 # an energy increase is one that round-off of the terms of F does not explain
 ENERGY_ROUND_OFF = 1e-13
 # mass in an outermost layer of cells from which on the user is told that the box is too small
 EDGE_WARNING = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class Limit:
-    """The limit along stored times.
-
-    times [K]; density [K, species, n_1, ..., n_D] on the last grid (1e-200 where a cell was added later); f [K, n];
-    history name -> [steps + 1]; drive_f [steps + 1, n] predictions after every step; ``rest`` the stationary measure
-    or None; ``rejected`` steps; ``features`` how those of the first grid were kept.
-    """
-
-    study: Study
-    grid: Grid
-    times: Array
-    density: Array
-    f: Array
-    history: dict[str, Array]
-    drive_f: Array
-    rest: stationary.Stationary | None
-    rejected: int
-    flux: Flux
-    features: str
-    finished: bool
-
-    def measure(self, k: int) -> GridMeasure:
-        """The measure at stored time k."""
-        return GridMeasure(self.grid, self.density[k] * self.grid.cell_size)
 
 
 def run_limit(
@@ -95,9 +48,10 @@ def run_limit(
     """
     run = None
     if resume and os.path.exists(path):
-        run, finished = _load(study, path)
-        if finished:
-            return run.pack(True)
+        stored, state = limit_file.load(study, path)
+        if stored.finished:
+            return stored
+        run = _continued(stored, state)
     if run is None or run.state.step == 0:  # the start alone is computed again: it would come twice
         run = _start(study)
     began, last_save = time.perf_counter() - run.wall, time.perf_counter()
@@ -108,19 +62,24 @@ def run_limit(
             if report is not None:
                 report(snapshot.time, snapshot.free_energy, snapshot.gap)
             if time.perf_counter() - last_save >= checkpoint:
-                save(run.pack(False), path, run.state)
+                limit_file.save(run.pack(False), path, run.state)
                 last_save = time.perf_counter()
         edge = max(run.history["boundary_mass"])
         if edge > EDGE_WARNING:
             log.warning("up to %.2g of the mass stood at the edge of the box: widen grid.bounds", edge)
         run.rest = stationary.stationary(run.take_table(), run.f[-1])
         limit = run.pack(True)
-        save(limit, path, run.state)
+        limit_file.save(limit, path, run.state)
     except (KeyboardInterrupt, MfpdeError):
         if run.times:
-            save(run.pack(False), path, run.state)
+            limit_file.save(run.pack(False), path, run.state)
         raise
     return limit
+
+
+def load_limit(study: Study, path: str) -> Limit:
+    """The limit of ``study`` from its file."""
+    return limit_file.load(study, path)[0]
 
 
 def save_stationary(study: Study, path: str) -> stationary.Stationary:
@@ -128,7 +87,9 @@ def save_stationary(study: Study, path: str) -> stationary.Stationary:
     table = tabulate(study.problem, study.grid)
     _tell(study.grid, table)
     rest = stationary.stationary(table, table.predict(initial_measure(study.law, study.grid).mass))
-    store.write(path, {"/stationary": stationary_group(study, rest)}, root_attributes(study, "stationary", True))
+    store.write(
+        path, {"/stationary": limit_file.stationary_group(study, rest)}, root_attributes(study, "stationary", True)
+    )
     return rest
 
 
@@ -221,6 +182,16 @@ def _start(study: Study) -> _Run:
     return run
 
 
+def _continued(stored: Limit, state: evolve.State) -> _Run:
+    run = _Run(stored.study, state, stored.flux, stored.features)
+    run.times = stored.times.tolist()
+    run.density[: len(run.times)] = stored.density
+    run.f, run.drive = list(stored.f), list(stored.drive_f)
+    run.history = {name: values.tolist() for name, values in stored.history.items()}
+    run.rest, run.wall = stored.rest, run.history["wall_s"][-1]
+    return run
+
+
 def _tell(grid: Grid, table: Tabulated) -> None:
     log.info("grid %s: %s", " x ".join(str(a.cells) for a in grid.axes), table.choice.description)
 
@@ -238,172 +209,3 @@ def _choose_flux(study: Study, peclet: float) -> Flux:
             peclet,
         )
     return "exponential"
-
-
-# ---- file -------------------------------------------------------------------------------------------------------
-
-
-def _axis_variables(grid: Grid) -> tuple[tuple[str, ...], dict[str, store.Variable]]:
-    """Dimension names of densities and their coordinate variables; frozen species only where there are several."""
-    variables: dict[str, store.Variable] = {}
-    dims: tuple[str, ...] = ()
-    species = grid.species
-    if len(species.probabilities) > 1:
-        dims = ("species",)
-        variables["species_probability"] = store.Variable(dims, species.probabilities)
-        for k, name in enumerate(species.names):
-            variables[f"species_{name}"] = store.Variable(dims, species.values[:, k])
-    for axis in grid.axes:
-        dims = (*dims, axis.name)
-        note = {"long_name": f"cell centres of {axis.name}", "kind": axis.coordinate.kind, "width": axis.width}
-        variables[axis.name] = store.Variable((axis.name,), axis.centers, note)
-    return dims, variables
-
-
-def _squeezed(density: Array, grid: Grid) -> Array:
-    """Without the species axis where there is a single one; density : [..., species, n_1, ..., n_D]."""
-    return density if grid.shape[0] > 1 else np.squeeze(density, axis=-len(grid.shape))
-
-
-def groups_of(limit: Limit) -> dict[str, store.Group]:
-    """The groups /limit, /history and, if known, /stationary of the output layout."""
-    problem = limit.study.problem
-    dims, axes = _axis_variables(limit.grid)
-    data = _node_variables(problem)
-    residual = np.stack([problems.residual(problem, f) for f in limit.f])
-    found = {
-        "/limit": store.Group(
-            {
-                "time": store.Variable(("time",), limit.times),
-                **axes,
-                "density": store.Variable(
-                    ("time", *dims),
-                    _squeezed(limit.density, limit.grid),
-                    {"long_name": "density in the reduced coordinates"},
-                ),
-                "f": store.Variable(("time", "node"), limit.f, {"long_name": "predictions at the data nodes"}),
-                "residual": store.Variable(("time", "node"), residual, {"long_name": "weight times loss slope"}),
-                **data,
-            },
-            {"flux": limit.flux, "features": limit.features, "convex": int(problem.convex)},
-        ),
-        "/history": store.Group(
-            {name: store.Variable(("step",), limit.history[name]) for name in HISTORY}, {"rejected": limit.rejected}
-        ),
-    }
-    if limit.rest is not None:
-        found["/stationary"] = stationary_group(limit.study, limit.rest)
-    return found
-
-
-def stationary_group(study: Study, rest: stationary.Stationary) -> store.Group:
-    """The group /stationary; ``dual`` is NaN where the risk is not convex, and the gap then tau KL(rho|p_rho)."""
-    dims, axes = _axis_variables(rest.measure.grid)
-    return store.Group(
-        {
-            **axes,
-            "density": store.Variable(dims, _squeezed(rest.measure.density, rest.measure.grid)),
-            "f": store.Variable(("node",), rest.f),
-            "g": store.Variable(("node",), rest.g, {"long_name": "dual variables: loss slopes"}),
-            **_node_variables(study.problem),
-        },
-        {
-            "free_energy": rest.free_energy,
-            "dual": np.nan if rest.dual is None else rest.dual,
-            "gap": rest.gap,
-            "risk": rest.risk,
-            "newton_steps": rest.newton_steps,
-        },
-    )
-
-
-def _node_variables(problem: problems.Problem) -> dict[str, store.Variable]:
-    data = problem.data
-    variables = {
-        "weight": store.Variable(("node",), data.weights),
-        "target": store.Variable(("node",), data.y),
-    }
-    if len(data.x) == len(data.y) and not isinstance(problem.model, problems.Pairwise):
-        variables["x"] = store.Variable(("node", "block"), data.x)
-    return variables
-
-
-def save(limit: Limit, path: str, state: evolve.State) -> None:
-    """Write limit.h5, complete or not at all."""
-    groups = groups_of(limit)
-    grid = state.measure.grid
-    restart = {
-        "mass": store.Variable(("cell",), state.measure.mass.reshape(-1)),
-        "lower": store.Variable(("axis",), np.array([a.lower for a in grid.axes])),
-        "upper": store.Variable(("axis",), np.array([a.upper for a in grid.axes])),
-        "cells": store.Variable(("axis",), np.array([a.cells for a in grid.axes])),
-        "drive_f": store.Variable(("drive_step", "node"), limit.drive_f),
-    }
-    if state.slope is not None:
-        restart["slope"] = store.Variable(("skeleton",), state.slope)
-    attributes = {
-        "time": state.time,
-        "step": state.step,
-        "dt": state.dt,
-        "best_dual": state.best_dual,
-        "rejected": state.rejected,
-    }
-    groups["/restart"] = store.Group(restart, attributes)
-    store.write(path, groups, root_attributes(limit.study, "limit", limit.finished))
-
-
-def load_limit(study: Study, path: str) -> Limit:
-    """The limit of ``study`` from its file."""
-    run, finished = _load(study, path)
-    return run.pack(finished)
-
-
-def _load(study: Study, path: str) -> tuple[_Run, bool]:
-    contents = read_own(study, path, "limit")
-    attributes, groups = contents.attributes, contents.groups
-    restart = groups["/restart"]
-    start = {name: variable.data for name, variable in restart.variables.items()}
-    axes = tuple(
-        Axis(c, float(lo), float(hi), int(n))
-        for c, lo, hi, n in zip(study.problem.moving, start["lower"], start["upper"], start["cells"], strict=True)
-    )
-    grid = Grid(axes, frozen_species(study.law, study.problem.frozen))
-    a = restart.attributes
-    state = evolve.State(
-        GridMeasure(grid, start["mass"].reshape(grid.shape)),
-        float(a["time"]),
-        int(a["step"]),
-        float(a["dt"]),
-        start.get("slope"),
-        float(a["best_dual"]),
-        int(a["rejected"]),
-    )
-    attrs = groups["/limit"].attributes
-    run = _Run(study, state, attrs["flux"], attrs["features"])
-    stored = groups["/limit"].variables
-    run.times = [float(t) for t in stored["time"].data]
-    run.density[: len(run.times)] = stored["density"].data.reshape((-1, *grid.shape))
-    run.f = list(stored["f"].data)
-    run.drive = list(start["drive_f"])
-    run.history = {name: [float(v) for v in groups["/history"].variables[name].data] for name in HISTORY}
-    run.wall = run.history["wall_s"][-1]
-    run.rest = _load_stationary(study, groups.get("/stationary"), grid)
-    return run, bool(attributes["finished"])
-
-
-def _load_stationary(study: Study, group: store.Group | None, grid: Grid) -> stationary.Stationary | None:
-    if group is None:
-        return None
-    v, a = group.variables, group.attributes
-    measure = GridMeasure(grid, v["density"].data.reshape(grid.shape) * grid.cell_size)
-    dual = None if np.isnan(a["dual"]) else float(a["dual"])
-    return stationary.Stationary(
-        measure,
-        v["f"].data,
-        v["g"].data,
-        float(a["free_energy"]),
-        dual,
-        float(a["gap"]),
-        float(a["risk"]),
-        int(a["newton_steps"]),
-    )

@@ -44,24 +44,22 @@ def predict_batch(
     code: int, hermite: Array, theta: Array, x: Array | Nodes, out: Array, precision: Precision = "double"
 ) -> None:
     """Networks of R replicas, out[R, n]: the means over particles of a sigma(w . x_q + b)."""
-    at = _on_device(x, precision)
-    with lock:
-        table = _table(code, hermite, precision)
-        for batch in _batches(theta, at):
-            particles = _upload(theta[batch], precision)
-            download(_predict(code, table, particles, theta.shape[2], at), out[batch])
+
+    def work(batch: slice, particles: Any, table: Any, at: Nodes) -> None:
+        download(_predict(code, table, particles, theta.shape[2], at), out[batch])
+
+    _by_batches(work, code, hermite, theta, x, precision)
 
 
 def pullback_batch(
     code: int, hermite: Array, theta: Array, x: Array | Nodes, r: Array, out: Array, precision: Precision = "double"
 ) -> None:
     """Gradients in theta of sum_q r_q a sigma(w . x_q + b) for R replicas: r[R, n], out[R, d + 2, N]."""
-    at = _on_device(x, precision)
-    with lock:
-        table = _table(code, hermite, precision)
-        for batch in _batches(theta, at):
-            particles = _upload(theta[batch], precision)
-            download(_pullback(code, table, particles, theta.shape[2], at, r[batch]), out[batch])
+
+    def work(batch: slice, particles: Any, table: Any, at: Nodes) -> None:
+        download(_pullback(code, table, particles, theta.shape[2], at, r[batch]), out[batch])
+
+    _by_batches(work, code, hermite, theta, x, precision)
 
 
 def gradient_batch(
@@ -77,14 +75,29 @@ def gradient_batch(
 
     ``residual`` maps networks [R', n] of some of the replicas to r [R', n] and must not call the device.
     """
+
+    def work(batch: slice, particles: Any, table: Any, at: Nodes) -> None:
+        f = np.empty((len(particles), at.count))
+        download(_predict(code, table, particles, theta.shape[2], at), f)
+        download(_pullback(code, table, particles, theta.shape[2], at, residual(f)), out[batch])
+
+    _by_batches(work, code, hermite, theta, x, precision)
+
+
+def _by_batches(
+    work: Callable[[slice, Any, Any, Nodes], None],
+    code: int,
+    hermite: Array,
+    theta: Array,
+    x: Array | Nodes,
+    precision: Precision,
+) -> None:
+    """work(batch of replicas, their particles, table, nodes) for one batch after the other, all three on the device."""
     at = _on_device(x, precision)
     with lock:
         table = _table(code, hermite, precision)
         for batch in _batches(theta, at):
-            particles = _upload(theta[batch], precision)
-            f = np.empty((len(particles), at.count))
-            download(_predict(code, table, particles, theta.shape[2], at), f)
-            download(_pullback(code, table, particles, theta.shape[2], at, residual(f)), out[batch])
+            work(batch, _upload(theta[batch], precision), table, at)
 
 
 def _predict(code: int, table: Any, particles: Any, count: int, at: Nodes) -> Any:
