@@ -159,6 +159,14 @@ def loss_slopes(problem: Problem, f: Array) -> Array:
     return -y * _logistic(-y * f)
 
 
+def loss_curvatures(problem: Problem, f: Array) -> Array:
+    """l''(f_q, y_q) per node."""
+    if problem.loss == "square":
+        return np.ones_like(f)
+    p = _logistic(f)
+    return p * (1.0 - p)
+
+
 def _logistic(z: Array) -> Array:
     return np.exp(-np.logaddexp(0.0, -z))
 

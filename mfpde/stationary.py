@@ -132,7 +132,7 @@ def _fixed_point_newton(table: Tabulated, f_start: Array) -> Stationary:
         size = float(np.linalg.norm(misfit))
         if size <= 1e-14 * max(1.0, float(np.linalg.norm(f))):
             break
-        curvature = c if problem.loss == "square" else c * _logistic_curvature(problem, f)
+        curvature = c * problems.loss_curvatures(problem, f)
         jacobian = np.eye(len(f)) + (problem.scale**2 / tau) * table.covariance(mass) * curvature
         direction = np.linalg.solve(jacobian, misfit)
         step = 1.0
@@ -164,7 +164,3 @@ def _gibbs_image(table: Tabulated, f: Array) -> tuple[Array, Array]:
     mass = meanfield.gibbs(table, table.first_variation(problems.residual(table.problem, f))).mass
     return table.predict(mass), mass
 
-
-def _logistic_curvature(problem: problems.Problem, f: Array) -> Array:
-    p = np.exp(-np.logaddexp(0.0, -f))
-    return p * (1.0 - p)

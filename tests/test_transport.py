@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -75,6 +76,24 @@ def test_first_power_agrees_with_scipy(rng):
         u, v = rng.random(60), rng.random(45)
         ours = wasserstein_line(quantile_of_atoms(x, u), quantile_of_atoms(y, v), 1)
         assert_allclose(ours, wasserstein_distance(x, y, u, v), rtol=1e-12)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_weighted_atoms_agree_with_pot(p, rng):
+    ot = pytest.importorskip("ot")
+    for _ in range(20):
+        x, y = rng.normal(size=70), rng.normal(0.2, 1.4, size=45)
+        x[:10] = y[:10]
+        u, v = rng.dirichlet(np.ones(70)), rng.dirichlet(np.full(45, 0.3))
+        ours = wasserstein_line(quantile_of_atoms(x, u), quantile_of_atoms(y, v), p)
+        metric = "euclidean" if p == 1 else "sqeuclidean"
+        assert_allclose(ours, ot.emd2_1d(x, y, u, v, metric=metric), rtol=1e-12)
+        assert_allclose(ours, ot.wasserstein_1d(x, y, u, v, p=p), rtol=1e-12)
+    integers = rng.integers(-3, 4, size=(2, 200)).astype(float)
+    ours = wasserstein_line(*(quantile_of_atoms(one) for one in integers), p)
+    assert_allclose(ours, ot.wasserstein_1d(*integers, p=p), rtol=1e-12)
+    if p == 1:
+        assert_allclose(ours, wasserstein_distance(*integers), rtol=1e-12)
 
 
 def test_second_power_of_equal_atoms_is_the_sorted_matching(rng):
@@ -197,6 +216,26 @@ def test_circle_between_two_atoms_takes_the_short_way():
     assert_allclose(close, (0.1 + 2 * np.pi - 6.2) ** 2, rtol=1e-12)
 
 
+@settings(max_examples=15, deadline=None)
+@given(positions, positions, positions, masses, masses, st.floats(-3, 3), st.sampled_from([1, 2]))
+def test_metric_axioms_on_the_circle(x, y, z, u, v, turn, p):
+    """Between points of [−5, 5] on the circle of length 11, which leaves no way around unused."""
+    a, b, c = quantile_of_atoms(x, u[: x.size]), quantile_of_atoms(y, v[: y.size]), quantile_of_atoms(z)
+
+    def distance(first, second):
+        return wasserstein_circle(first, second, 11.0, p) ** (1 / p)
+
+    assert wasserstein_circle(a, a, 11.0, p) == 0.0
+    # a root turns round-off of the square into 1e-8 where the laws coincide
+    assert_allclose(distance(a, b), distance(b, a), rtol=1e-9, atol=1e-7)
+    assert distance(a, c) <= distance(a, b) + distance(b, c) + 1e-7
+    assert distance(a, b) <= wasserstein_line(a, b, p) ** (1 / p) + 1e-12
+    assert distance(a, b) <= 5.5 + 1e-12
+    turned = (np.mod(one + turn + 5.5, 11.0) - 5.5 for one in (x, y))
+    laws = (quantile_of_atoms(one, m[: one.size]) for one, m in zip(turned, (u, v), strict=True))
+    assert_allclose(distance(*laws), distance(a, b), rtol=1e-9, atol=1e-7)
+
+
 # --- sliced
 
 
@@ -226,6 +265,32 @@ def test_sliced_in_one_dimension_is_the_distance_itself(rng):
     assert_allclose(
         transport.sliced(x, y).squared, wasserstein_line(quantile_of_atoms(x), quantile_of_atoms(y)), rtol=1e-14
     )
+
+
+clouds = arrays(float, st.tuples(st.integers(1, 8), st.just(2)), elements=st.floats(-5, 5, width=32))
+
+
+@settings(max_examples=30, deadline=None)
+@given(clouds, clouds, clouds, masses, masses)
+def test_metric_axioms_of_sliced_and_discrete_distances(x, y, z, u, v):
+    """Both are metrics, the sliced one on its fixed directions too, and at least the distance of the means."""
+    pytest.importorskip("ot")
+    first, second, third = (x, u[: len(x)]), (y, v[: len(y)]), (z, np.ones(len(z)))
+    mean_difference = np.average(x, axis=0, weights=first[1]) - np.average(y, axis=0, weights=second[1])
+    seen = np.sqrt(np.mean((transport.directions(2, 20) @ mean_difference) ** 2))
+    sliced = partial(transport.sliced, count=20)
+    for measure, bound in ((sliced, seen), (transport.discrete, np.linalg.norm(mean_difference))):
+
+        def distance(a, b, measure=measure):
+            return np.sqrt(measure(a[0], b[0], a[1], b[1]).squared)
+
+        # |x|² + |y|² − 2⟨x, y⟩ has the round-off of 50, and its root is 1e-7
+        assert distance(first, first) <= 3e-7
+        assert_allclose(distance(first, second), distance(second, first), rtol=1e-9, atol=3e-7)
+        assert distance(first, third) <= distance(first, second) + distance(second, third) + 1e-6
+        assert distance(first, second) >= bound - 1e-6
+    weights = first[1], second[1]
+    assert sliced(x, y, *weights).squared <= transport.discrete(x, y, *weights).squared + 1e-9
 
 
 # --- exact discrete transport
@@ -288,3 +353,34 @@ def test_gaussian_distance_against_samples_on_every_slice(rng):
     vectors = transport.directions(2)
     expected = np.mean((vectors @ mean) ** 2 + (np.sqrt(np.sum((vectors @ covariance) * vectors, axis=1)) - 1) ** 2)
     assert_allclose(transport.sliced(x, y).squared, expected, atol=1e-2)
+
+
+def test_gaussian_distance_agrees_with_pot(rng):
+    ot = pytest.importorskip("ot")
+    for dimension in (1, 2, 5):
+        factors = rng.normal(size=(2, dimension, dimension))
+        means, covariances = rng.normal(size=(2, dimension)), factors @ factors.transpose(0, 2, 1)
+        expected = ot.gaussian.bures_wasserstein_distance(*means, *covariances) ** 2
+        ours = transport.gaussian_squared(means[0], covariances[0], means[1], covariances[1])
+        assert_allclose(ours, expected, rtol=1e-9)
+
+
+factors = arrays(float, (3, 2, 3), elements=st.floats(-2, 2, width=32))
+
+
+@settings(max_examples=60, deadline=None)
+@given(factors, arrays(float, (3, 2), elements=st.floats(-2, 2, width=32)))
+def test_metric_axioms_between_gaussians(factor, means):
+    """Any covariances FFᵀ, singular ones among them."""
+    laws = [(mean, f @ f.T) for mean, f in zip(means, factor, strict=True)]
+
+    def distance(a, b):
+        return np.sqrt(transport.gaussian_squared(*a, *b))
+
+    a, b, c = laws
+    assert distance(a, a) <= 1e-7
+    assert_allclose(distance(a, b), distance(b, a), rtol=1e-9, atol=1e-6)
+    assert distance(a, c) <= distance(a, b) + distance(b, c) + 1e-6
+    # Gelbrich: between the distance of the means and that of the independent coupling
+    gap = np.sum((a[0] - b[0]) ** 2)
+    assert gap - 1e-12 <= distance(a, b) ** 2 <= gap + np.trace(a[1] + b[1]) + 1e-12

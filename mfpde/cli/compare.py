@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAMES = ("limit.h5", "particles.h5")
 METRICS = ("w2", "function", "moments", "risk", "all", "ot")
+MEASURES = ("chaos", "oracle", "convergence", "step")
 SHOWN = 20
 
 
@@ -25,16 +26,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Compare two outputs of solve: files, or run directories, whose files of one name are compared. With --rtol or"
         " --atol this is a diff of every group, variable, axis, attribute and number (wall-clock seconds, date, version"
         " and the mark of a finished run left out): exit 0 if all agree, 1 if not. Without, it is a comparison of the"
-        " physics at the common times."
+        " physics at the common times. The metrics chaos (errors of finite networks over widths and times, with rates,"
+        " constants and sups), oracle (finite networks at rest, without time stepping), convergence (decay of F - F*"
+        " and its theoretical rates) and step (bias of the time step, from two ensembles) take a run directory alone,"
+        " or the files that they need."
     )
     parser.add_argument("first", metavar="A", help="an output file or run directory")
-    parser.add_argument("second", metavar="B", help="another")
+    parser.add_argument("second", metavar="B", nargs="?", help="another; chaos, oracle, convergence need A alone")
     parser.add_argument(
         "--metric",
-        choices=METRICS,
+        choices=(*METRICS, *MEASURES),
         default="all",
-        help="what to compare (default: all but ot, the exact joint W2 by the package POT)",
+        help="what to compare (default: all physics but ot, the exact joint W2 by the package POT)",
     )
+    parser.add_argument("-o", "--output", metavar="DIR", help="also write the numbers as JSON and a figure there")
+    parser.add_argument(
+        "--precision",
+        type=_tolerance,
+        default=0.05,
+        metavar="P",
+        help="chaos: the half width of an exponent for which the replicas are counted (default: 0.05)",
+    )
+    parser.add_argument(
+        "--draws", type=_draws, default=20_000, metavar="M", help="chaos, oracle: networks per width (default: 20000)"
+    )
+    parser.add_argument("--widths", type=_draws, nargs="+", metavar="N", help="oracle: widths (default: 4 to 2048)")
     parser.add_argument("--rtol", type=_tolerance, metavar="R", help="diff: allow |a - b| <= A + R max(|a|, |b|)")
     parser.add_argument("--atol", type=_tolerance, metavar="A", help="diff: see --rtol; 0 where left out")
 
@@ -49,19 +65,44 @@ def _tolerance(text: str) -> float:
     return value
 
 
+def _draws(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 10**7):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not an integer from 1 to 10 million")
+    return int(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Compare; exit code 1 only for a diff that finds something."""
     for path in (args.first, args.second):
         _require(path)
+    if args.metric in MEASURES:
+        from mfpde.cli import measure
+
+        return measure.run(args, _measured(args))
+    if args.second is None:
+        raise common.UsageError("B is missing: name a second output", "chaos, oracle and convergence need A alone")
     if args.rtol is None and args.atol is None:
         return _compare(args)
     return _diff(args)
 
 
-def _require(path: str) -> str:
-    if not os.path.exists(path):
+def _require(path: str | None) -> str:
+    if path is not None and not os.path.exists(path):
         raise FileSystemError(f"there is no file or directory {path}")
-    return path
+    return path or ""
+
+
+def _measured(args: argparse.Namespace) -> list[str]:
+    """The files behind A and B that a measure reads: of a directory those of its kind."""
+    if args.rtol is not None or args.atol is not None:
+        raise common.UsageError(f"--metric {args.metric} is no diff: it takes neither --rtol nor --atol")
+    wanted = {"chaos": NAMES, "step": NAMES[1:]}.get(args.metric, NAMES[:1])
+    found = []
+    for path in (args.first, args.second):
+        if path is None:
+            continue
+        found += [os.path.join(path, n) for n in _inside(path) if n in wanted] if os.path.isdir(path) else [path]
+    return found
 
 
 def _inside(path: str) -> list[str]:

@@ -7,6 +7,7 @@
 ``desai_zwanzig``           double well with attraction: critical temperature and magnetised branch
 ``kuramoto``                noisy oscillators on the circle: Bessel branch and a Fourier reference in time
 ``manufactured``            the external potential that makes a chosen moving Gaussian exact
+``gaussian_pairs``          quadratic pairs at stationarity: the law of k among N particles, its entropy and distance
 ``coupling``                the error of synchronous copies when the drift is linear
 ``gaussian``                densities, cell averages, entropies, moments, radii
 ``references``              numbers of one network problem, computed once to many digits
@@ -21,6 +22,7 @@ from mfpde.exact import (
     coupling,
     desai_zwanzig,
     gaussian,
+    gaussian_pairs,
     kuramoto,
     linear_network,
     linear_neuron,
@@ -33,6 +35,7 @@ __all__ = [
     "coupling",
     "desai_zwanzig",
     "gaussian",
+    "gaussian_pairs",
     "kuramoto",
     "linear_network",
     "linear_neuron",

@@ -6,6 +6,7 @@ with figures.style():
 figures.save(figure, "energy.pdf")
 """
 
+from mfpde.figures.chaos import decay, rates_over_time, scaled_error, uniform_in_time
 from mfpde.figures.curves import energy, extrapolation, moments, risk
 from mfpde.figures.densities import atom_map, colour_bar, density, density_map, marginals
 from mfpde.figures.functions import class_histogram, learned_function, parity
@@ -22,6 +23,7 @@ __all__ = [
     "class_histogram",
     "collapse",
     "colour_bar",
+    "decay",
     "density",
     "density_map",
     "energy",
@@ -35,12 +37,15 @@ __all__ = [
     "pick",
     "pick_by_change",
     "rate",
+    "rates_over_time",
     "render",
     "risk",
     "save",
+    "scaled_error",
     "settle",
     "sheet",
     "snapshot_rows",
     "snapshots",
     "style",
+    "uniform_in_time",
 ]

@@ -16,6 +16,7 @@ _NAMES = (
     "desai-zwanzig",
     "kuramoto",
     "teacher-1d",
+    "propagation-of-chaos",
     "diabetes-bmi",
     "digits",
 )

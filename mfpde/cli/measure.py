@@ -1,0 +1,112 @@
+"""``mfpde compare --metric chaos|oracle|convergence|step``: the theory of finite networks, measured in outputs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfpde.cli import common
+from mfpde.errors import ConfigError, FileSystemError
+
+if TYPE_CHECKING:
+    from mfpde.io.outputs import Output
+
+log = logging.getLogger("mfpde")
+
+WIDTHS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+
+
+def run(args: argparse.Namespace, paths: list[str]) -> int:
+    """Measure, print, and with -o write metric.json and metric.png into that directory."""
+    from threadpoolctl import threadpool_limits
+
+    from mfpde.io.outputs import open_output
+
+    with threadpool_limits(1):
+        result = MEASURES[args.metric]([open_output(path) for path in paths], args)
+    files = [] if args.output is None else _write(Path(args.output), args.metric, result)
+    if args.json:
+        common.print_json({"ok": True, "metric": args.metric, "files": files} | result)
+        return 0
+    from mfpde.cli import propagation_table
+
+    print(getattr(propagation_table, args.metric)(result))
+    for file in files:
+        log.info("wrote %s", file)
+    return 0
+
+
+def _chaos(outputs: list[Output], args: argparse.Namespace) -> dict[str, Any]:
+    from mfpde.io.propagation import propagation
+
+    limits, ensembles = _split(outputs)
+    if len(limits) != 1 or len(ensembles) != 1:
+        raise ConfigError(
+            "--metric", "is chaos, which needs a limit and the ensemble it drove", "name a run directory of solve"
+        )
+    return propagation(limits[0], ensembles[0], half_width=args.precision, draws=args.draws)
+
+
+def _oracle(outputs: list[Output], args: argparse.Namespace) -> dict[str, Any]:
+    from mfpde.io.rest import oracle_numbers
+
+    return oracle_numbers(_one_limit(outputs, args.metric), args.widths or WIDTHS, args.draws)
+
+
+def _convergence(outputs: list[Output], args: argparse.Namespace) -> dict[str, Any]:
+    from mfpde.io.rest import convergence_numbers
+
+    return convergence_numbers(_one_limit(outputs, args.metric))
+
+
+def _step(outputs: list[Output], args: argparse.Namespace) -> dict[str, Any]:
+    from mfpde.io.steps import step_bias
+
+    _, ensembles = _split(outputs)
+    if len(ensembles) != 2:
+        raise ConfigError("--metric", "is step, which needs two ensembles that differ in particles.step")
+    return step_bias(*ensembles)
+
+
+MEASURES: dict[str, Callable[[list[Output], argparse.Namespace], dict[str, Any]]] = {
+    "chaos": _chaos,
+    "oracle": _oracle,
+    "convergence": _convergence,
+    "step": _step,
+}
+
+
+def _split(outputs: list[Output]) -> tuple[list[Output], list[Output]]:
+    return [o for o in outputs if o.kind == "limit"], [o for o in outputs if o.kind == "particles"]
+
+
+def _one_limit(outputs: list[Output], metric: str) -> Output:
+    limits, _ = _split(outputs)
+    if len(limits) != 1:
+        raise ConfigError("--metric", f"is {metric}, which needs one limit on a grid; {len(limits)} were named")
+    return limits[0]
+
+
+def _write(directory: Path, metric: str, result: dict[str, Any]) -> list[str]:
+    from mfpde import figures
+    from mfpde.cli import propagation_figures
+    from mfpde.io.atomic import save as save_bytes
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
+    text = json.dumps(common.plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    table = directory / f"{metric}.json"
+    save_bytes(table, memoryview(text.encode()))
+    with figures.style():
+        figure = getattr(propagation_figures, metric)(result)
+    if figure is None:
+        return [str(table)]
+    picture = directory / f"{metric}.png"
+    figures.save(figure, picture)
+    return [str(table), str(picture)]
