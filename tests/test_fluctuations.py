@@ -133,11 +133,13 @@ def test_quadratic_attraction_and_repulsion(interaction: float) -> None:
     stiffness, tau = np.array([[1.5, 0.2], [0.2, 0.8]]), 0.3
     problem = pairwise_problem(tau, dimension=2, matrix=stiffness, strength=interaction)
     table = tabulate(problem, cases.box_grid(problem, ((-7.0, 7.0),) * 2, 64))
-    found = fluctuations(table, stationary(table, np.zeros(2)))
+    rest = stationary(table, np.zeros(2))
+    found = fluctuations(table, rest)
     free = ornstein_uhlenbeck.stationary(stiffness=stiffness, interaction=interaction, temperature=tau).covariance
     a = np.linalg.eigvalsh(stiffness)
     assert_allclose(found.eigenvalues, np.sort(-interaction * tau / (a + interaction))[::-1], rtol=1e-9)
     assert_allclose(found.iid_trace, abs(interaction) * np.trace(free), rtol=1e-9)
+    assert_allclose(variance_trace(table, rest.measure.mass), found.iid_trace, rtol=1e-12)
     assert_allclose(found.propagation_of_chaos, abs(interaction) * tau * np.sum(1.0 / a), rtol=1e-9)
     assert (found.propagation_of_chaos > found.iid_trace) == (interaction > 0.0)
     assert_allclose(found.log_determinant_gap, 0.5 * tau * np.sum(np.log(a / (a + interaction))), rtol=1e-9)

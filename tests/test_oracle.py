@@ -216,6 +216,36 @@ def test_strong_frozen_fluctuations_leave_no_bias() -> None:
     assert_allclose(found[0].effective_sample_size / found[0].draws, efficiency, rtol=0.02)
 
 
+def test_ratios_of_few_draws_lose_most_of_their_bias_and_know_their_errors(rng: np.random.Generator) -> None:
+    """x ~ N(0, s) tilted by exp(-x^2/(2 tau)), in many batches of 30 and of 1000 draws."""
+    tau, ratio = 0.5, 3.0
+    exact = np.array([ratio * tau / (1.0 + ratio), 0.5 * tau * np.log1p(ratio), 0.0])
+    exact[2] = (exact[1] - 0.5 * exact[0]) / tau
+    square = rng.standard_normal((40_000, 30)) ** 2 * ratio * tau
+    tilt = -0.5 * square / tau
+    plain = np.stack([np.exp(tilt) * square, np.exp(tilt) * tilt]).mean(axis=2) / np.exp(tilt).mean(axis=1)
+    log_mean = np.log(np.exp(tilt).mean(axis=1))
+    plain_bias = np.mean([plain[0], -tau * log_mean, plain[1] - log_mean], axis=1) - exact
+    bias = oracle._ratios(tilt, tilt, square, tau)[0].mean(axis=0) - exact
+    assert np.all(np.abs(plain_bias[:2]) > 0.01 * exact[:2])
+    assert np.all(np.abs(bias[:2]) < 0.2 * np.abs(plain_bias[:2]))
+    square = square.reshape(1200, 1000)
+    found, influence, size = oracle._ratios(-0.5 * square / tau, -0.5 * square / tau, square, tau)
+    assert_allclose(np.sqrt(np.sum(influence**2, axis=1)).mean(axis=0), found.std(axis=0), rtol=0.08)
+    assert_allclose(np.mean(size), 1000.0 * np.sqrt(1.0 + 2.0 * ratio) / (1.0 + ratio), rtol=0.01)
+
+
+@pytest.mark.parametrize("a", [ONE, SIGNS])
+def test_scores_hold_all_of_the_variance(a: GroupLaw) -> None:
+    """sum_k Var(score_k) = iid trace, summed over the cells: no direction of f is lost that matters."""
+    table, rest = small(3, "square", ("w",), a, 0.1, cells=24)
+    law = oracle._law(table, rest, linear_response(table, rest))
+    score = law.amplitude[..., None] * law.scores[law.point] - law.center
+    mass = rest.measure.mass.reshape(law.point.shape)
+    assert_allclose(np.einsum("ki,kid->d", mass, score), 0.0, atol=1e-13)
+    assert_allclose(np.einsum("ki,kid->", mass, score**2), fluctuations(table, rest).iid_trace, rtol=1e-11)
+
+
 def test_the_seed_decides_every_bit_and_blocks_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for table, rest in (small(3, "square", ("w",), a, 0.1) for a in (ONE, SIGNS)):
         first = stationary_width(table, rest, 13, draws=3000, seed=5)

@@ -22,6 +22,11 @@ from mfpde.io import interrupt
 VERBS = {
     "solve": ("mfpde.cli.solve", "solve the mean-field limit, run finite networks beside it, compare, draw"),
     "compare": ("mfpde.cli.compare", "compare two outputs, grid or particles"),
+    "theory weights": ("mfpde.cli.theory.weights", "the maximal admissible weight on the moments, with its bracket"),
+    "theory identify": ("mfpde.cli.theory.identify", "active part, realization symmetries, identifiability depths"),
+    "theory atoms": ("mfpde.cli.theory.atoms", "sparse dictionary of target and long-time measure, with certificate"),
+    "theory errors": ("mfpde.cli.theory.errors", "the error of training, split into its six terms"),
+    "theory cell": ("mfpde.cli.theory.cell", "the learning cell of activation and data"),
     "plot": ("mfpde.cli.plot", "draw outputs"),
     "sweep": ("mfpde.cli.sweep", "solve a family of studies"),
     "studies": ("mfpde.cli.studies", "list the built-in studies, or show one as TOML to start from"),
@@ -70,12 +75,21 @@ def _dispatch(arguments: list[str]) -> int:
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     if verb is None:
         return _without_verb(arguments)
+    arguments = arguments.copy()
+    arguments.remove(verb)
+    topics = [name.split()[1] for name in VERBS if name.split()[0] == verb and " " in name]
+    if topics:
+        topic = next((argument for argument in arguments if not argument.startswith("-")), None)
+        if topic not in topics:
+            known = f"the topics are {', '.join(topics)}"
+            missing = f"{verb} needs a topic" if topic is None else f"there is no topic '{topic[:60]}' of {verb}"
+            raise common.UsageError(missing, known)
+        arguments.remove(topic)
+        verb = f"{verb} {topic}"
     if verb not in VERBS:
         close = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.5)
         hint = f"did you mean '{close[0]}'?" if close else f"the verbs are {', '.join(VERBS)}"
         raise common.UsageError(f"there is no verb '{verb[:60]}'", hint)
-    arguments = arguments.copy()
-    arguments.remove(verb)
     module, line = VERBS[verb]
     implementation = importlib.import_module(module)
     args = _parse(verb, line, implementation, arguments)

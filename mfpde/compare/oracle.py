@@ -9,7 +9,8 @@ It holds as well for the measures on the cells of a grid, so cells are drawn, wi
 of draws limits the accuracy.  Frozen parameters are drawn first and kept: Z_N and the law at rest are those given their
 values, and what is reported is the mean over them.
 
-The weights exp(-(N/tau) B) are at most 1 and converge in law: the effective sample size does not fall with N.
+The weights exp(-(N/tau) B) are at most 1 and converge in law: the effective sample size does not fall with N.  Frozen
+parameters move f by their own fluctuation; given those, cells are drawn from pi bent by its linear response to it.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ def _estimate(
         frozen = max(_FEWEST_FROZEN, int(draws / _draws_needed(response, _EFFECTIVE_EACH)))
     species = _frozen_species(table, width, frozen, seed)
     drawn = _frozen_fluctuations(table, response, species)
-    # the linear response to y = Y sqrt(N) turns pi into the law with density exp(-L A y . u/(sqrt(N) tau)) per neuron
+    # in linear response to y = sqrt(N) Y the law of a neuron is pi times exp(-L A y . phi/(sqrt(N) tau))
     slopes = (response.curvature * response.relaxed(drawn)) @ law.readout / (np.sqrt(width) * response.temperature)
     each = max(draws // frozen, 1)
     samples = [_networks(table, rest, law, species[o], slopes[o], o * each, each, seed) for o in range(frozen)]

@@ -1,0 +1,77 @@
+"""Run one topic of ``mfpde theory``: measure, print, and with -o write its numbers and its figure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from mfpde.cli import common
+from mfpde.errors import FileSystemError
+from mfpde.io import studies
+
+log = logging.getLogger("mfpde")
+
+
+class Topic(Protocol):
+    """What a module of this package provides."""
+
+    def measure(self, args: argparse.Namespace) -> dict[str, Any]: ...
+    def table(self, result: dict[str, Any]) -> str: ...
+    def figure(self, result: dict[str, Any]) -> Any: ...
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """The arguments that topics share: a study or an output, overrides, where to write."""
+    parser.add_argument(
+        "source",
+        nargs="?",
+        default=studies.DEFAULT,
+        metavar="SOURCE",
+        help=f"a run directory or .h5 file of solve, a TOML file, or a built-in study (default: {studies.DEFAULT})",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", help="also write the numbers as JSON and a figure there")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of a study; repeatable"
+    )
+    parser.add_argument("--threads", type=int, default=None, metavar="N", help="threads; the result does not depend on it")
+
+
+def run(topic: Topic, name: str, args: argparse.Namespace) -> int:
+    """Measure and tell; returns the exit code."""
+    from threadpoolctl import threadpool_limits
+
+    from mfpde.core import parallel
+
+    with threadpool_limits(1), parallel.team(args.threads or os.cpu_count() or 1):
+        result = topic.measure(args)
+    files = [] if args.output is None else _write(Path(args.output), topic, name, result)
+    if args.json:
+        common.print_json({"ok": True, "topic": name, "files": files} | result)
+        return 0
+    print(topic.table(result))
+    for file in files:
+        log.info("wrote %s", file)
+    return 0
+
+
+def _write(directory: Path, topic: Topic, name: str, result: dict[str, Any]) -> list[str]:
+    from mfpde import figures
+    from mfpde.io.atomic import save
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
+    text = json.dumps(common.plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    table, picture = directory / f"{name}.json", directory / f"{name}.png"
+    save(table, memoryview(text.encode()))
+    with figures.style():
+        figure = topic.figure(result)
+    if figure is None:
+        return [str(table)]
+    figures.save(figure, picture)
+    return [str(table), str(picture)]
