@@ -119,8 +119,9 @@ def oracle(result: dict[str, Any]) -> str:
 
 
 def _oracle_rows(found: dict[str, Any], measured: dict[int, dict[str, Any]]) -> list[str]:
-    if found["reason"] is not None:
-        return [f"  no importance sampling: {found['reason']}"]
+    refused = [] if found["reason"] is None else [f"  no importance sampling at some widths: {found['reason']}"]
+    if not found["widths"]:
+        return refused
     columns = ["N x function error", "measured", "N x energy gap", "relative entropy"]
     lines = ["", f"{'N':>8}" + "".join(f"{title:>24}" for title in columns) + f"{'effective draws':>18}"]
     for e in found["widths"]:
@@ -133,7 +134,7 @@ def _oracle_rows(found: dict[str, Any], measured: dict[int, dict[str, Any]]) -> 
         ]
         share = f"{e['effective_sample_size']:.0f} of {e['draws']}"
         lines.append(f"{e['width']:>8}" + "".join(f"{cell:>24}" for cell in cells) + f"{share:>18}")
-    return lines
+    return lines + refused
 
 
 def _replicas(result: dict[str, Any]) -> list[str]:

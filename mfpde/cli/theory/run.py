@@ -37,7 +37,9 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of a study; repeatable"
     )
-    parser.add_argument("--threads", type=int, default=None, metavar="N", help="threads; the result does not depend on it")
+    parser.add_argument(
+        "--threads", type=int, default=None, metavar="N", help="threads; the result does not depend on it"
+    )
 
 
 def run(topic: Topic, name: str, args: argparse.Namespace) -> int:

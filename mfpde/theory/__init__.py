@@ -1,0 +1,1 @@
+"""What the theory says about a study: admissible weight, identifiability, sparse dictionary, error decomposition."""
