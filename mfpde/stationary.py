@@ -163,4 +163,3 @@ def _fixed_point_newton(table: Tabulated, f_start: Array) -> Stationary:
 def _gibbs_image(table: Tabulated, f: Array) -> tuple[Array, Array]:
     mass = meanfield.gibbs(table, table.first_variation(problems.residual(table.problem, f))).mass
     return table.predict(mass), mass
-

@@ -1,13 +1,23 @@
-"""What is compiled once is not compiled again: a second process loads every kernel from the cache."""
+"""What is compiled once is not compiled again, unless its sources have changed: kernels are loaded from the cache."""
 
 from __future__ import annotations
 
+import ast
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numba
 import pytest
+from numba.core.caching import NullCache
+
+import mfpde
+from mfpde.core.compilation import kernel
+
+PACKAGE = Path(mfpde.__file__).parent
 
 SCRIPT = """
 import sys
@@ -58,3 +68,99 @@ def test_another_precision_or_activation_is_compiled_apart(tmp_path: Path) -> No
     compiled("teacher-1d", SMALL["teacher-1d"], tmp_path / "cache", tmp_path / "out")
     assert compiled("teacher-1d", settings, tmp_path / "cache", tmp_path / "out") != []
     assert compiled("teacher-1d", settings, tmp_path / "cache", tmp_path / "out") == []
+
+
+TANH = """
+from numba.core import event
+with event.install_recorder("numba:compile") as record:
+    from mfpde.core import activations
+    value = activations.evaluate("tanh", [1.0])[0]
+print(activations.__file__, round(value, 6), len(record.buffer))
+"""
+
+
+def tanh_of_one(folder: Path) -> tuple[float, int]:
+    """The value from the package in ``folder``, and how many functions were compiled for it."""
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    environment["PYTHONPATH"] = str(folder)
+    run = subprocess.run(
+        [sys.executable, "-c", TANH], env=environment, cwd=folder, capture_output=True, text=True, timeout=600
+    )
+    assert run.returncode == 0, run.stderr
+    file, value, compilations = run.stdout.split()
+    assert Path(file).is_relative_to(folder)
+    return float(value), int(compilations)
+
+
+def test_a_change_in_an_inlined_file_is_noticed(tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "data")
+    shutil.copytree(PACKAGE, tmp_path / "mfpde", ignore=ignored)
+    value, compilations = tanh_of_one(tmp_path)
+    assert value == 0.761594 and compilations > 0
+    # the kernel stands in activations.py
+    source = tmp_path / "mfpde" / "core" / "elementary.py"
+    before = source.read_text()
+    after = before.replace("return copysign(fma(scaled", "return 2.0 * copysign(fma(scaled")
+    assert after != before
+    source.write_text(after)
+    value, compilations = tanh_of_one(tmp_path)
+    assert value == 1.523188 and compilations > 0
+    assert tanh_of_one(tmp_path) == (1.523188, 0)
+
+
+def scaled(factor: float) -> Callable[[float], float]:
+    @kernel
+    def product(x: float) -> float:
+        return factor * x
+
+    return product
+
+
+def test_an_entry_that_another_process_wrote_in_its_place_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two processes that find no cache both call their entry the first. Here one has the last word on the list, the
+    # other on the entry.
+    entries = []
+    for name, factor in (("one", 3.0), ("other", 2.0)):
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / name))
+        assert scaled(factor)(1.0) == factor
+        entries += sorted((tmp_path / name).rglob("*.nbc"))
+    one, other = entries
+    assert one.relative_to(tmp_path / "one") == other.relative_to(tmp_path / "other")
+    shutil.copy(other, one)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "one"))
+    assert scaled(3.0)(1.0) == 3.0
+    again = scaled(3.0)
+    assert again(1.0) == 3.0
+    assert sum(again.stats.cache_hits.values()) == 1
+
+
+def test_a_kernel_without_a_known_cache_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.core.dispatcher.FunctionCache", lambda function: NullCache())
+    assert scaled(2.0)(1.0) == 2.0
+
+
+def test_what_is_compiled_outside_core_takes_from_core_and_its_own_file_alone() -> None:
+    # what it took from elsewhere could change without the cache noticing
+    found = 0
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "core" in path.relative_to(PACKAGE).parts:
+            continue
+        tree = ast.parse(path.read_text())
+        foreign = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            and (node.module or "").startswith("mfpde")
+            and not f"{node.module}.".startswith("mfpde.core.")
+            for alias in node.names
+        } - {"core"}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and any(
+                ast.unparse(decorator).startswith(("kernel", "njit")) for decorator in node.decorator_list
+            ):
+                found += 1
+                names = {name.id for line in node.body for name in ast.walk(line) if isinstance(name, ast.Name)}
+                assert not names & foreign, (path, node.name, names & foreign)
+    assert found >= 6

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
 from numpy.testing import assert_allclose
 from scipy.linalg import expm
 
 from mfpde.core import fluxes, parallel, propagation
-from mfpde.core.elementary import KERNEL
+from mfpde.core.compilation import kernel
 from mfpde.core.vector import lanes, load, store
 from mfpde.errors import NumericalError
 from mfpde.measures import Axis, Grid, Species
@@ -43,19 +42,19 @@ NO_CAP = 1e6
 EPSILON = np.finfo(float).eps
 
 
-@njit(**KERNEL)
+@kernel
 def bernoulli_of_vectors(x: np.ndarray, out: np.ndarray) -> None:
     for k in range(0, x.shape[0], lanes(x)):
         store(out, k, fluxes.bernoulli(load(x, k)))
 
 
-@njit(**KERNEL)
+@kernel
 def bernoulli_of_numbers(x: np.ndarray, out: np.ndarray) -> None:
     for k in range(x.shape[0]):
         out[k] = fluxes.bernoulli(x[k])
 
 
-@njit(**KERNEL)
+@kernel
 def rates_of_numbers(x: np.ndarray, forward: float, backward: float, up: np.ndarray, down: np.ndarray) -> None:
     for k in range(x.shape[0]):
         up[k], down[k] = fluxes.face_rates(x[k], forward, backward)

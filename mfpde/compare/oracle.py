@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.sparse import csr_matrix
@@ -28,7 +27,7 @@ from scipy.special import logsumexp
 from mfpde import problem as problems
 from mfpde.compare.fluctuations import Response, linear_response
 from mfpde.core import noise
-from mfpde.core.elementary import KERNEL
+from mfpde.core.compilation import kernel
 from mfpde.errors import ConfigError, NumericalError
 from mfpde.stationary import Stationary
 from mfpde.tabulate import Tabulated
@@ -253,7 +252,7 @@ def _networks(
     return log_weight, tilt, square
 
 
-@njit(**KERNEL)
+@kernel
 def _walker(shares: Array) -> tuple[Array, Index]:
     """Walker's alias method (Vose 1991) for rows of shares [K, M], mean 1: (accept, alias), both [K, M].
 

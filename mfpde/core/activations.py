@@ -19,7 +19,8 @@ from numba import njit, types
 from numba.extending import overload
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.core.elementary import HELPER, KERNEL, cosine, erf_scaled, erf_scaled_slope, sigmoid, sine, softplus, tanh
+from mfpde.core.compilation import HELPER, kernel
+from mfpde.core.elementary import cosine, erf_scaled, erf_scaled_slope, sigmoid, sine, softplus, tanh
 from mfpde.core.vector import filled, fma, lanes, load, select, store
 
 Array = NDArray[np.float64]
@@ -149,7 +150,7 @@ def hermite_series(coefficients: ArrayLike) -> Array:
 
 @cache
 def _elementwise(code: int) -> Kernel:
-    @njit(**KERNEL)
+    @kernel
     def fill(series: Array, z: Array, value: Array, slope: Array) -> None:
         for i in range(0, z.shape[0], lanes(z)):
             v, s = value_and_slope(code, series, load(z, i))

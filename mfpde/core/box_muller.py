@@ -18,7 +18,7 @@ from typing import Any
 
 from numba import njit
 
-from mfpde.core.elementary import HELPER
+from mfpde.core.compilation import HELPER
 from mfpde.core.vector import bits_of, fma, of_bits, polynomial, sqrt
 
 _MANTISSA = (1 << 52) - 1

@@ -6,9 +6,7 @@ precision it is vector code as it stands. The coefficients are minimax fits foun
 Lawson weights (in 900-bit arithmetic for double precision); "fit" states the largest error of the formula, double then
 single, before its coefficients were rounded, and tests/test_core_elementary.py holds the error of the code.
 
-NaN gives NaN, except where a docstring says otherwise. ``HELPER`` and ``KERNEL`` are the compilation options of the
-package. In plain scalar arithmetic contraction to fused multiply-add is allowed, re-association is not: a result never
-depends on how a loop was vectorised. NaN is not assumed away, so that a run that diverges shows.
+NaN gives NaN, except where a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -19,11 +17,8 @@ from typing import Any
 
 from numba import njit
 
+from mfpde.core.compilation import HELPER
 from mfpde.core.vector import absolute, bits_of, constant, copysign, fma, of_bits, polynomial, select
-
-_STRICT: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
-HELPER: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_STRICT}
-KERNEL: dict[str, Any] = {"cache": True, "nogil": True, "no_cfunc_wrapper": True, **_STRICT}
 
 # Adding and subtracting 1.5 * 2^52 (2^23) rounds to the nearest integer and leaves it in the low bits of the mantissa.
 _round = constant(6755399441055744.0, 12582912.0)

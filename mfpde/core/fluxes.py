@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mfpde.core.elementary import HELPER, KERNEL
+from mfpde.core.compilation import HELPER, kernel
 from mfpde.core.vector import absolute, bits_of, copysign, fma, of_bits, polynomial, select
 
 Array = NDArray[np.float64]
@@ -96,7 +96,7 @@ def _pass_on(flows: Array, count: int, share: float, out: Array, left: int, righ
         target[k] += share * flows[k]
 
 
-@njit(**KERNEL)
+@kernel
 def limited_divergence(
     mass: Array, potential: Array, axis: int, width: float, rate: float, periodic: bool, out: Array
 ) -> float:

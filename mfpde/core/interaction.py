@@ -18,12 +18,11 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mfpde.core import parallel
 from mfpde.core.activations import hermite_series, value_and_slope
-from mfpde.core.elementary import KERNEL
+from mfpde.core.compilation import kernel
 from mfpde.core.tiles import (
     NODES,
     WIDEST,
@@ -55,7 +54,7 @@ _WORTH_THREADS = 100_000  # pairs; below, starting a thread costs as much
 
 @cache
 def _forward(code: int) -> Kernel:
-    @njit(**KERNEL)
+    @kernel
     def forward(
         series: Array, theta: Array, mass: Array, nodes: Packed, start: int, stop: int, sums: Array, out: Array
     ) -> None:
@@ -88,7 +87,7 @@ def _forward(code: int) -> Kernel:
 
 @cache
 def _backward(code: int) -> Kernel:
-    @njit(**KERNEL)
+    @kernel
     def backward(series: Array, theta: Array, nodes: Packed, r: Packed, start: int, stop: int, out: Array) -> None:
         """out[R, d + 2, N] at the particles start .. stop - 1; r[R, blocks NODES] of the type of the nodes."""
         d = theta.shape[1] - 2
@@ -130,7 +129,7 @@ def _backward(code: int) -> Kernel:
 
 @cache
 def _potential(code: int) -> Kernel:
-    @njit(**KERNEL)
+    @kernel
     def potential(series: Array, theta: Array, nodes: Packed, r: Packed, start: int, stop: int, out: Array) -> None:
         """out_i = sum_q r_q a_i sigma(w_i . x_q + b_i) at the particles start .. stop - 1; theta[d + 2, N], out[N]."""
         d = theta.shape[0] - 2
@@ -165,7 +164,7 @@ def _potential(code: int) -> Kernel:
 def _features(code: int, slope: bool, averaged: bool) -> Kernel:
     part = 1 if slope else 0
 
-    @njit(**KERNEL)
+    @kernel
     def features(series: Array, theta: Array, nodes: Packed, factor: Packed, n: int, out: Array) -> None:
         """out_iq = sum_t factor_qt sigma(w_i . x_qt + b_i), or of its derivative: blocks of one q follow each other.
 

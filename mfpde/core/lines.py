@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from mfpde.core.elementary import HELPER, KERNEL
+from mfpde.core.compilation import HELPER, kernel
 from mfpde.core.fluxes import face_rates
 from mfpde.core.stages import (
     LANES,
@@ -136,7 +136,7 @@ def _wrap(level: int, count: int) -> None:
         put(level, inside + count + k, number_at(level, inside + k % count))
 
 
-@njit(**KERNEL)
+@kernel
 def advance_line(line: Line, segment: Segment, field: Field, update: Update, stages: int, known: bool) -> float:
     """Write ``update.out`` on the cells of the segment after ``stages`` stages with the rates of the field.
 

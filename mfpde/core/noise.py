@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mfpde.core import parallel
 from mfpde.core.box_muller import box_muller, unit
-from mfpde.core.elementary import HELPER, KERNEL
+from mfpde.core.compilation import HELPER, kernel
 from mfpde.core.vector import LANES, bits_of, lanes, load, store
 
 Array = NDArray[np.float64]
@@ -70,7 +70,7 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: int, k1: int) -> tuple[Any, A
     return q ^ ((c1 ^ (k0 + 9 * _WEYL_0)) << 32), p ^ ((c3 ^ (k1 + 9 * _WEYL_1)) << 32)
 
 
-@njit(**KERNEL)
+@kernel
 def _fill(k0: int, k1: int, step: int, label: int, replica: int, first: int, out: Array, start: int, stop: int) -> None:
     """Columns start .. stop - 1 of out[R, p, N], N at least one vector: column i is the particle first + i."""
     width = lanes(out)

@@ -17,7 +17,8 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from mfpde.core.activations import ERF, HERMITE, IDENTITY, QUADRATIC, RELU, SIN
-from mfpde.core.elementary import HELPER, KERNEL, angle_above_axis, exponential
+from mfpde.core.compilation import HELPER, kernel
+from mfpde.core.elementary import angle_above_axis, exponential
 from mfpde.core.interaction import BLOCKS
 from mfpde.core.tiles import NODES, accumulate_outer, add_to, clear, pack, project, spread_block, workspace
 from mfpde.core.vector import filled, fma, lanes, load, select, spread, sqrt, store
@@ -108,7 +109,7 @@ def _write(
 def closed_form_sums(code: int, energy: bool) -> Callable[..., None]:
     """The kernel (theta, squares, sources, their squares, amplitudes, start, stop, out) of one activation."""
 
-    @njit(**KERNEL)
+    @kernel
     def sums(
         theta: Array,
         squares: Array,
@@ -155,7 +156,7 @@ def closed_form_sums(code: int, energy: bool) -> Callable[..., None]:
 def series_sums(energy: bool) -> Callable[..., None]:
     """The kernel (theta, profiles, sources, their profiles, amplitudes, start, stop, out) of a Hermite series."""
 
-    @njit(**KERNEL)
+    @kernel
     def sums(
         theta: Array,
         series: Array,

@@ -21,11 +21,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mfpde.core.activations import CODES, ERF, HERMITE, IDENTITY, QUADRATIC, RELU, SIN
-from mfpde.core.elementary import KERNEL
+from mfpde.core.compilation import kernel
 from mfpde.core.interaction import DTYPES, Precision, each_span
 from mfpde.core.pair_sums import closed_form_sums, series_sums
 from mfpde.core.tiles import NODES, clear, pack_nodes
@@ -66,7 +65,7 @@ def pair_force(code: int, hermite: Array, theta: Array, out: Array, precision: P
     _pair_sums(code, hermite, theta, out, precision, False)
 
 
-@njit(**KERNEL)
+@kernel
 def target_energy(code: int, hermite: Array, coefficients: Array, a: Array, w: Array) -> float:
     """E y f_N = (1/N) sum_i a_i sum_k t_k C_k(q_i) w_0i^k for y = sum_k t_k h_k(x_0); t[K], a[N], w[d, N]."""
     value = np.zeros(coefficients.shape[0])
@@ -79,7 +78,7 @@ def target_energy(code: int, hermite: Array, coefficients: Array, a: Array, w: A
     return energy / a.shape[0]
 
 
-@njit(**KERNEL)
+@kernel
 def target_force(code: int, hermite: Array, coefficients: Array, theta: Array, out: Array) -> None:
     """Gradient of a sum_k t_k C_k(q) w_0^k in theta, per particle; theta, out [d + 2, N], the row of b set to zero."""
     d = theta.shape[0] - 2
@@ -122,7 +121,7 @@ def _whole(values: Array, dtype: Any) -> Packed:
     return padded
 
 
-@njit(**KERNEL)
+@kernel
 def _profiles(code: int, hermite: Array, squares: Array) -> tuple[Array, Array]:
     """C_k(q_i) and C_k'(q_i), k = 0 .. degree : [K, N] each."""
     orders, count = hermite.shape[0], squares.shape[0]
@@ -136,7 +135,7 @@ def _profiles(code: int, hermite: Array, squares: Array) -> tuple[Array, Array]:
     return series, slopes
 
 
-@njit(**KERNEL)
+@kernel
 def _squared_norms(w: Array) -> Array:
     squares = np.zeros(w.shape[1])
     for k in range(w.shape[0]):
@@ -146,7 +145,7 @@ def _squared_norms(w: Array) -> Array:
     return squares
 
 
-@njit(**KERNEL)
+@kernel
 def _target(
     code: int, hermite: Array, coefficients: Array, w_first: float, q: float, value: Array, slope: Array
 ) -> tuple[float, float, float]:
@@ -170,7 +169,7 @@ def _target(
     return potential, along, radial
 
 
-@njit(**KERNEL)
+@kernel
 def _profile(code: int, hermite: Array, q: float, scale: float, value: Array, slope: Array) -> None:
     """value_k = C_k(q) scale^k and slope_k = C_k'(q) scale^k; scale = sqrt(q) keeps relu's negative powers in range."""
     clear(value)
@@ -206,7 +205,7 @@ def _profile(code: int, hermite: Array, q: float, scale: float, value: Array, sl
         _series_profile(hermite, q, scale, value, slope)
 
 
-@njit(**KERNEL)
+@kernel
 def _relu_profile(q: float, scale: float, value: Array, slope: Array) -> None:
     """c_k(r) = r sigma_k: sigma_0 = 1/sqrt(2 pi), sigma_1 = 1/2, sigma_k = -(k-3)/sqrt(k(k-1)) sigma_(k-2), k even."""
     if value.shape[0] > 1:
@@ -221,7 +220,7 @@ def _relu_profile(q: float, scale: float, value: Array, slope: Array) -> None:
             slope[k] = 0.5 * (1.0 - k) * term / q
 
 
-@njit(**KERNEL)
+@kernel
 def _series_profile(hermite: Array, q: float, scale: float, value: Array, slope: Array) -> None:
     """C_m(q) = sum_i hermite_(m+2i) sqrt((m+2i)!/m!) / (2^i i!) (q-1)^i.
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from mfpde.core.elementary import HELPER, KERNEL
+from mfpde.core.compilation import HELPER, kernel
 from mfpde.core.fluxes import face_rates
 from mfpde.core.stages import (
     LANES,
@@ -265,7 +265,7 @@ def _takes_part(pile: Pile, slab: Slab, plane: int, spread: int) -> bool:
     return inside and (pile.periodic or 0 <= plane < pile.planes)
 
 
-@njit(**KERNEL)
+@kernel
 def advance_pile(pile: Pile, slab: Slab, field: Field, update: Update, stages: int, depth: int, known: bool) -> float:
     """Write ``update.out`` on the planes of the slab after ``stages`` stages with the rates of the field.
 

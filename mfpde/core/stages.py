@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mfpde.core.elementary import HELPER
+from mfpde.core.compilation import HELPER
 from mfpde.core.vector import LANES as _LANES
 from mfpde.core.vector import Vector, bits_of, fma, select
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mfpde.core.elementary import HELPER, KERNEL
+from mfpde.core.compilation import HELPER, kernel
 from mfpde.core.vector import LANES, filled, fma, lanes, load, load_as, spread, store
 
 Array = NDArray[Any]
@@ -47,7 +47,7 @@ def add_to(total: Array, stretch: Array) -> None:
         store(total, i, load(total, i) + load_as(total, stretch, i))
 
 
-@njit(**KERNEL)
+@kernel
 def pack(source: Array, start: int, size: int, out: Array) -> None:
     """out[k][i] = source[k, start + i] for i < size, flat, converted to the type of out; zero beyond the end."""
     width = min(size, source.shape[1] - start)
@@ -70,8 +70,11 @@ def load_product(like: Array, factor: Array, other: Array, first: int, count: in
         return load_as(like, factor, first) * load_as(like, other, first)
     clear(scratch)
     for i in range(count):
-        scratch[i] = factor[first + i] * other[first + i]
-    return load(scratch, 0)
+        scratch[i] = factor[first + i]
+    left = load(scratch, 0)
+    for i in range(count):
+        scratch[i] = other[first + i]
+    return left * load(scratch, 0)
 
 
 @njit(**HELPER)

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mfpde.core import noise, parallel
-from mfpde.core.elementary import KERNEL
+from mfpde.core.compilation import kernel
 from mfpde.initial import GroupLaw, InitialLaw
 from mfpde.problem import Pairwise, Problem
 from mfpde.steppers.forces import full_dimension
@@ -161,7 +160,7 @@ def integrate(
             update(_correct, theta, slope, star, move.rows, drift, move.decay)
 
 
-@njit(**KERNEL)
+@kernel
 def _euler(
     start: int,
     stop: int,
@@ -183,7 +182,7 @@ def _euler(
                 x[i] = x[i] - c * (g[i] + lam * x[i]) + s * z[i]
 
 
-@njit(**KERNEL)
+@kernel
 def _predict(
     start: int,
     stop: int,
@@ -215,7 +214,7 @@ def _predict(
                 x[i] = 0.5 * (x[i] + y[i] + s * z[i])
 
 
-@njit(**KERNEL)
+@kernel
 def _correct(
     start: int, stop: int, theta: Array, gradient: Array, star: Array, rows: Rows, drift: Array, decay: Array
 ) -> None:

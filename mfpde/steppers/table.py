@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mfpde import datalaws
 from mfpde import problem as problems
 from mfpde.core import interaction
-from mfpde.core.elementary import KERNEL
+from mfpde.core.compilation import kernel
 from mfpde.problem import Network, Problem
 from mfpde.steppers.forces import activation_arguments
 from mfpde.tabulate import interpolative, network_points, node_features
@@ -92,7 +91,7 @@ def _node_fields(problem: Problem, points: Array, select: NDArray[np.intp]) -> A
     return out.transpose(1, 0, 2)
 
 
-@njit(**KERNEL)
+@kernel
 def combine(coefficients: Array, basis: Array, out: Array) -> None:
     """out[t] = sum_k coefficients[t, k] basis[k], block by block of the columns; sums run over k in order."""
     times, rank = coefficients.shape
@@ -108,7 +107,7 @@ def combine(coefficients: Array, basis: Array, out: Array) -> None:
                     row[i] += factor * column[i]
 
 
-@njit(**KERNEL)
+@kernel
 def _lagrange(t: float, weights: Array) -> None:
     """Weights of the eight equidistant nodes -3 .. 4 for a point t in [0, 1)."""
     a, b, c, d, e, f, g, h = t + 3.0, t + 2.0, t + 1.0, t, t - 1.0, t - 2.0, t - 3.0, t - 4.0
@@ -123,7 +122,7 @@ def _lagrange(t: float, weights: Array) -> None:
     weights[7] = low * e * f * g / 5040.0
 
 
-@njit(**KERNEL)
+@kernel
 def interpolate(
     table: Array, origin: float, spacing: tuple[float, float], theta: Array, outside: Array, out: Array
 ) -> int:
