@@ -17,6 +17,11 @@ _NAMES = (
     "kuramoto",
     "teacher-1d",
     "propagation-of-chaos",
+    "cell-tanh",
+    "cell-erf",
+    "cell-relu",
+    "cell-polynomial",
+    "cell-cosine",
     "diabetes-bmi",
     "digits",
 )

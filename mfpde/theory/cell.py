@@ -118,7 +118,7 @@ def learning_cell(
     dimension = problem.data.x.shape[1] if population is None else population.dimension
     symmetries = tuple(f"{g.name}: {g.description}" for g in generators(model.activation, model.hermite))
     depths, reason = _depths(problem, model, dimension, atoms)
-    sparsity, sparsity_reason = _sparsity(problem, model, penalty)
+    found, sparsity_reason = sparsity(problem, penalty)
     gaussian = population is not None
     return LearningCell(
         model.activation,
@@ -130,7 +130,7 @@ def learning_cell(
         symmetries,
         depths,
         reason,
-        sparsity,
+        found,
         sparsity_reason,
         None if isinstance(weight, str) else weight,
         weight if isinstance(weight, str) else weight.reason,
@@ -178,9 +178,10 @@ def _ranks(problem: Problem, model: Network, atoms: int) -> tuple[Depths, ...]:
     return tuple(found)
 
 
-def _sparsity(problem: Problem, model: Network, penalty: float) -> tuple[Sparsity | None, str]:
-    population = problem.data.population
-    if population is None:
+def sparsity(problem: Problem, penalty: float) -> tuple[Sparsity | None, str]:
+    """The coefficients of the target against those of the activation, or None and why: no Gaussian single-index law."""
+    model, population = problem.model, problem.data.population
+    if population is None or not isinstance(model, Network):
         return None, "an empirical law has no Hermite coefficients; mfpde theory atoms solves its penalised problem"
     try:
         f = dictionary.target_coefficients(population, max(DEGREES, len(population.coefficients) - 1))
@@ -210,10 +211,19 @@ def _sparsity(problem: Problem, model: Network, penalty: float) -> tuple[Sparsit
 
 def _depth(f: Target, model: Network, residual: float, biased: bool) -> tuple[SparseDepth | None, str]:
     """S* at the residual for neurons of the ball |w| <= RADIUS, in the plane of the target's direction and one more."""
-    plane = Target(f.directions[:, :2], f.coefficients, f.energy)
-    domain = Domain("ball", RADIUS, LARGEST_BIAS if biased else 0.0)
+    plane = in_a_plane(f)
     try:
-        regression = dictionary.gaussian_regression(plane, model.activation, domain, model.hermite)
+        regression = dictionary.gaussian_regression(plane, model.activation, neurons_of(biased), model.hermite)
         return dictionary.sparse_depth(regression, residual, dictionary.direction_bound(plane, residual)), ""
     except MfpdeError as error:
         return None, str(error)
+
+
+def in_a_plane(f: Target) -> Target:
+    """A single-index target on its direction and one more: a third input would only be another place to stand aside."""
+    return Target(f.directions[:, :2], f.coefficients, f.energy)
+
+
+def neurons_of(biased: bool) -> Domain:
+    """The ball of weights in which S* is searched, with biases up to a half turn where the network has them."""
+    return Domain("ball", RADIUS, LARGEST_BIAS if biased else 0.0)

@@ -42,6 +42,32 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1e300:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number above 0")
+    return value
+
+
+def count(text: str) -> int:
+    """An integer from 1 to 1000, for argparse."""
+    if not (text.isdecimal() and 1 <= int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not an integer from 1 to 1000")
+    return int(text)
+
+
+def make_directory(directory: Path) -> None:
+    """The directory, made if need be; FileSystemError otherwise."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
+
+
 def run(topic: Topic, name: str, args: argparse.Namespace) -> int:
     """Measure and tell; returns the exit code."""
     from threadpoolctl import threadpool_limits
@@ -64,10 +90,7 @@ def _write(directory: Path, topic: Topic, name: str, result: dict[str, Any]) -> 
     from mfpde import figures
     from mfpde.io.atomic import save
 
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
+    make_directory(directory)
     text = json.dumps(common.plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     table, picture = directory / f"{name}.json", directory / f"{name}.png"
     save(table, memoryview(text.encode()))
