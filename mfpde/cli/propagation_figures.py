@@ -66,7 +66,8 @@ def _function_over_time(ax: Axes, result: dict[str, Any]) -> None:
     levels = {}
     if rest is not None and rest["constants"] is not None:
         levels = {"$C_{\\mathrm{PoC}}$": rest["constants"]["propagation_of_chaos"]}
-    exact = (times, np.array(result["iid_exact"]), "independent, exact")
+    known = result["iid_exact"]
+    exact = None if known is None else (times, np.array(known), "independent, exact")
     figures.uniform_in_time(
         ax, times, _curves(result, "function"), exact=exact, levels=levels, ylabel="$N\\,\\mathrm{E}\\,\\|f_N-f\\|^2$"
     )

@@ -11,6 +11,9 @@ that of their means, C = diag(|c|), L = diag(c l''(f_pi)), A = (I + S_w L/tau)^-
 (spec/1 section 2.6).  For u = X + Y with X ~ N(0, S_w/N), and Y ~ N(0, S_b/N) frozen, has at rest the density
 exp(-N u.L u/(2 tau)) to that of X; the tilt is exact for the square loss and the leading order for the logistic one.
 
+Behind a symmetry reduction these are the fluctuations that are invariant under the rotations as well; networks in the
+full dimension have others beside them (mfpde.theory.sectors).
+
 Everything is in the coordinates sqrt(|c_q|) u_q and in the modes of S_w: far quadrature nodes weigh 1e-30, and S_w is
 not inverted.
 """

@@ -108,6 +108,11 @@ def stationary_widths(
             "attracts, so that the energy is not convex: no stationary measure is certified to be the only one, and"
             " draws from one would miss the others",
         )
+    if any(c.kind == "radius" for c in table.problem.coordinates):
+        raise ConfigError(
+            "data.law",
+            "is reduced by a symmetry: cells stand for whole shells of neurons, and a network of such draws is not one",
+        )
     if min(widths, default=1) < 1 or draws < 1:
         raise ConfigError("particles.widths", f"are {list(widths)} with {draws} draws; all must be at least 1")
     response = linear_response(table, rest)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mfpde import meanfield
 from mfpde.compare import chaos, laws
-from mfpde.compare.fluctuations import variance_trace
 from mfpde.compare.laws import Law
 from mfpde.compare.rates import Rate
 from mfpde.errors import ConfigError
@@ -21,6 +20,7 @@ from mfpde.io.outputs import Output, law
 from mfpde.io.rest import at_rest, open_limit
 from mfpde.io.summary import sem
 from mfpde.tabulate import Tabulated, tabulate
+from mfpde.theory.sectors import independent_trace
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def propagation(limit_output: Output, ensemble: Output, *, half_width: float, dr
         "errors": [_errors(paths, clouds, widths, times, k, i) for i, k in enumerate(shown)],
         "rates": _rates(paths, clouds, widths, times, shown, study),
         "uniformity": {k: _uniformity(widths, paths[k], times) for k in ("coupling", "function") if k in paths},
-        "iid_exact": [variance_trace(table, limit.measure(k).mass) for k in range(len(limit.times))],
+        "iid_exact": _independent(table, limit),
         "needed_replicas": {
             kind: _needed(widths, [path[-1] for path in paths[kind]], half_width) for kind in paths if len(widths) > 1
         },
@@ -111,6 +111,14 @@ def _distances(study: Study, limit: Limit, ensemble: Output, width: int, shown: 
 
 def _cloud_kind(study: Study) -> str:
     return "empirical" if len(study.problem.moving) == 1 else "sliced"
+
+
+def _independent(table: Tabulated, limit: Limit) -> list[float] | None:
+    """N times the function error of independent neurons at every stored time; None behind an unknown reduction."""
+    try:
+        return [independent_trace(table, limit.measure(k).mass) for k in range(len(limit.times))]
+    except ConfigError:
+        return None
 
 
 def _kinds(study: Study) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.compare.convergence import convergence, resolved_decay
-from mfpde.compare.fluctuations import fluctuations
 from mfpde.compare.oracle import stationary_width
 from mfpde.errors import ConfigError, NumericalError
 from mfpde.io.build import Study, build
@@ -19,6 +18,7 @@ from mfpde.io.limit import Limit, load_limit
 from mfpde.io.outputs import Output
 from mfpde.stationary import Stationary
 from mfpde.tabulate import Tabulated, tabulate
+from mfpde.theory.sectors import full_fluctuations
 
 Array = NDArray[np.float64]
 
@@ -92,11 +92,11 @@ def at_rest(table: Tabulated, rest: Stationary, widths: Sequence[int], draws: in
     """Constants of the stationary measure and the oracle; each with the reason where there are none."""
     found: dict[str, Any] = {"constants": None, "reason": None, "oracle": {"widths": [], "reason": None}}
     try:
-        constants = fluctuations(table, rest)
+        constants = full_fluctuations(table, rest)
         names = ("iid_trace", "propagation_of_chaos", "log_determinant_gap", "relative_entropy")
         found["constants"] = {name: getattr(constants, name) for name in names}
         found["constants"]["eigenvalues"] = constants.eigenvalues[:EIGENVALUES].tolist()
-    except NumericalError as error:
+    except (ConfigError, NumericalError) as error:
         found["reason"] = str(error)
     for width in widths:
         # a refused width must not cost the others
