@@ -261,6 +261,11 @@ def test_free_weights_have_their_worst_case_on_a_line() -> None:
     assert not same_function("tanh", first, second).orbit_equal
 
 
+def test_a_rescaled_copy_is_no_twin() -> None:
+    """relu with free weights: (a, w) and (a/2, 2 w) are one function, so that one neuron has depth 1."""
+    assert find_twin("relu", 2, 1, 2, free="weight", starts=6) is None
+
+
 def test_bad_requests_are_refused() -> None:
     with pytest.raises(ConfigError, match="must be 'direction' for the parity class 'odd'"):
         variety_depth("odd", 2, 2, "weight")

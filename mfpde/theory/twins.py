@@ -138,18 +138,18 @@ def find_twin(
     two_sided = activation != "all" and (activation in CLASSES or reflection(activation, hermite).kind != "none")
     for start in range(starts):
         rng = np.random.default_rng([seed, degree, start])
-        first = _start(dimension, count, free, rng, (dimension, 2, 1 if free != "direction" else 2)[start % 3])
+        begun = _start(dimension, count, free, rng, (dimension, 2, 1 if free != "direction" else 2)[start % 3])
         targets = [np.zeros(1) if given is None else _tensor(activation, given, k, free, hermite) for k in degrees]
-        solved = _matched(activation, first, targets, degrees, free, hermite, pinned=given is None)
+        solved = _matched(activation, begun, targets, degrees, free, hermite, pinned=given is None)
         if solved is None or not _proper(solved, two_sided):
             continue
-        if given is None:
-            return _part(solved, 0, atoms, 1.0), _part(solved, atoms, count, -1.0)
-        gaps = [
-            _tensor(activation, solved, k, free, hermite) - _tensor(activation, given, k, free, hermite) for k in beyond
-        ]
+        first, second = solved, given
+        if second is None:
+            first, second = _part(solved, 0, atoms, 1.0), _part(solved, atoms, count, -1.0)
+        # equal beyond the degree as well: the same function, by a symmetry that the angles of neurons do not show
+        gaps = [np.subtract(*(_tensor(activation, one, k, free, hermite) for one in (first, second))) for k in beyond]
         if max(float(np.max(np.abs(gap))) for gap in gaps) > 1e-6:
-            return given, solved
+            return second, first
     return None
 
 
