@@ -237,7 +237,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 def test_studies(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["studies"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(studies.names())
+    assert [line.split()[0] for line in lines] == [*studies.names(), *studies.names("one-step")]
     assert main.main(["studies", "show", "kuramoto"]) == 0
     assert config.parse(capsys.readouterr().out) == config.load("kuramoto").config
     assert main.main(["studies", "--json"]) == 0

@@ -283,6 +283,7 @@ def test_data_sets_are_a_function_of_seed_size_and_draw() -> None:
         decomposition.statistical_sweep(*at_rest(two_point_noise(table.problem, 0.1), table.grid), [5], 1)
 
 
+@pytest.mark.slow
 def test_the_statistical_term_matches_its_constant_roughly() -> None:
     """n E|f_n - f|^2 over 60 draws of 100 samples, within three standard errors of C_stat."""
     table, end = neuron(0.3)

@@ -144,6 +144,7 @@ def sampled(table, settings, dimension, seeds):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "which, setting",
     [(loss("huber", 0.3), {"teacher": "sin", "noise": 0.5}), (loss("logistic"), {})],

@@ -35,6 +35,7 @@ def limit(spiked, ratios, ridge):
     return np.array([ridge_readout(table, ratio, ridge).test_error for ratio in ratios])
 
 
+@pytest.mark.slow
 def test_set_b_at_d_200():
     spiked = model("tanh", "sin", 1.3, 2.0, 0.7)
     ratios = (0.5, 1.0, 3.0)
@@ -47,6 +48,7 @@ def test_set_b_at_d_200():
     assert (spread < 0.02 * np.array([r.test_error for r in readouts])).all()
 
 
+@pytest.mark.slow
 def test_two_groups_with_noise_and_gaussian_rows_at_d_200():
     spiked = model("relu", "absolute", 1.2, 1.0, 0.9, 1.2, 0.1, "gaussian", ((1.0, 0.5), (-1.0, 0.5)))
     twins = [spiked_twin(spiked, 200, TwinSettings((0.5, 3.0), (0.05,), test_samples=2000), seed) for seed in range(40)]

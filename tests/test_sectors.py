@@ -19,7 +19,7 @@ from mfpde.theory import sectors
 TAU, DECAY = 0.1, 0.3
 
 
-def rested(dimension: int, activation: str = "erf", cells: int = 14) -> tuple[Tabulated, Stationary]:
+def rested(dimension: int, activation: str = "erf", cells: int = 10) -> tuple[Tabulated, Stationary]:
     """A single-index network at rest, w trained, on (s, r)."""
     data = datalaws.gaussian(Population(dimension, "hermite", (0.0, 1.0, 0.0, 0.4)), count=30)
     decay, ones = dict.fromkeys("awb", DECAY), dict.fromkeys("awb", 1.0)

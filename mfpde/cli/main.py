@@ -27,6 +27,7 @@ VERBS = {
     "theory atoms": ("mfpde.cli.theory.atoms", "sparse dictionary of target and long-time measure, with certificate"),
     "theory errors": ("mfpde.cli.theory.errors", "the error of training, split into its six terms"),
     "theory cell": ("mfpde.cli.theory.cell", "the learning cell of activation and data"),
+    "one-step": ("mfpde.cli.one_step", "exact asymptotics after one gradient step, beside networks of finite size"),
     "plot": ("mfpde.cli.plot", "draw outputs"),
     "sweep": ("mfpde.cli.sweep", "solve a family of studies"),
     "studies": ("mfpde.cli.studies", "list the built-in studies, or show one as TOML to start from"),

@@ -21,11 +21,15 @@ def run(args: argparse.Namespace) -> int:
         return _show(args.name, args.json)
     if args.name is not None:
         raise common.UsageError(f"`studies list` takes no name, got '{args.name}'", "use `mfpde studies show NAME`")
-    from mfpde.io import config  # not needed by `show`
+    # not needed by `show`
+    from mfpde.io import config
+    from mfpde.io.one_step import config as one_step
 
     titles = {name: config.parse(studies.text(name)).title for name in studies.names()}
+    titles |= {name: one_step.parse(studies.text(name)).title for name in studies.names("one-step")}
     if args.json:
-        common.print_json({"ok": True, "studies": [{"name": name, "title": title} for name, title in titles.items()]})
+        listed = [{"name": name, "title": title, "verb": studies.verb_of(name)} for name, title in titles.items()]
+        common.print_json({"ok": True, "studies": listed})
         return 0
     width = max(map(len, titles))
     for name, title in titles.items():
@@ -34,9 +38,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(name: str | None, json: bool) -> int:
-    if name is None or name not in studies.names():
-        close = difflib.get_close_matches(name or "", studies.names(), n=1, cutoff=0.5)
-        hint = f"did you mean '{close[0]}'?" if close else f"the studies are {', '.join(studies.names())}"
+    known = (*studies.names(), *studies.names("one-step"))
+    if name is None or name not in known:
+        close = difflib.get_close_matches(name or "", known, n=1, cutoff=0.5)
+        hint = f"did you mean '{close[0]}'?" if close else f"the studies are {', '.join(known)}"
         raise common.UsageError(
             "show needs the name of a study" if name is None else f"there is no study '{name}'", hint
         )

@@ -40,10 +40,12 @@ def depths(ax: Axes, numbers: Sequence[Mapping[str, Any]]) -> Axes:
         ax.set_ylabel("rank")
     else:
         # the outer one hollow and larger: the two often agree
-        for name, label, look in (
-            ("orbit", "$D^*_{\\mathrm{orb}}$", {"color": "#D55E00", "marker": "s", "ms": 7, "mfc": "none", "ls": "--"}),
-            ("variety", "$D^*_{\\mathrm{var}}$", {"color": "#0072B2", "marker": "o", "ms": 4, "ls": "-"}),
-        ):
+        looks: dict[str, dict[str, Any]] = {
+            "orbit": {"color": "#D55E00", "marker": "s", "ms": 7, "mfc": "none", "ls": "--"},
+            "variety": {"color": "#0072B2", "marker": "o", "ms": 4, "ls": "-"},
+        }
+        for name, look in looks.items():
+            label = "$D^*_{\\mathrm{orb}}$" if name == "orbit" else "$D^*_{\\mathrm{var}}$"
             values = np.array([np.nan if d[name] is None else d[name] for d in numbers], float)
             ax.plot(size, values, label=label, **look)
         ax.set_ylabel("degree")

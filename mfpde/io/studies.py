@@ -26,11 +26,23 @@ _NAMES = (
     "digits",
 )
 DEFAULT = _NAMES[0]
+# studies of a schema of their own, and the verb that runs them
+_OTHERS = {
+    "one-step": "one-step",
+    "one-step-spike": "one-step",
+    "one-step-groups": "one-step",
+    "one-step-logistic": "one-step",
+}
 
 
-def names() -> tuple[str, ...]:
-    """Names of the built-in studies, the default first."""
-    return _NAMES
+def names(verb: str = "solve") -> tuple[str, ...]:
+    """Names of the built-in studies that a verb runs, its default first."""
+    return _NAMES if verb == "solve" else tuple(name for name, its in _OTHERS.items() if its == verb)
+
+
+def verb_of(name: str) -> str | None:
+    """The verb that runs the built-in study ``name``; None if there is no such study."""
+    return "solve" if name in _NAMES else _OTHERS.get(name)
 
 
 def text(name: str) -> str:

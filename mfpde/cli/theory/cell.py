@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ def figure(result: dict[str, Any]) -> Figure | None:
     from mfpde import figures
     from mfpde.figures import theory_cell
 
-    panels = [
+    panels: list[tuple[Callable[..., Any], Any]] = [
         (theory_cell.weights, result["weight"]),
         (theory_cell.depths, result["depths"]),
         (theory_cell.coefficients, result["sparsity"]),

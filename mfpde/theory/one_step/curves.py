@@ -73,10 +73,15 @@ def agreement(expected: ArrayLike, twins: Sequence[TwinErrors], field: str = "te
 
     z leaves out the bias of order 1 / d, and entries of one seed are correlated along a curve: read it point by point.
     """
-    if len(twins) < 2:
-        raise ConfigError("seeds", f"gives {len(twins)}; a standard error needs at least 2")
-    samples = np.stack([getattr(twin, field) for twin in twins])
-    limit = np.broadcast_to(np.asarray(expected, dtype=np.float64), samples.shape[1:])
-    mean = samples.mean(axis=0)
-    sem = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
+    return agreement_of_samples(expected, [getattr(twin, field) for twin in twins])
+
+
+def agreement_of_samples(expected: ArrayLike, samples: Sequence[Array]) -> Agreement:
+    """``agreement`` of what every seed gave, arrays of one shape."""
+    if len(samples) < 2:
+        raise ConfigError("seeds", f"gives {len(samples)}; a standard error needs at least 2")
+    stacked = np.stack(samples)
+    limit = np.broadcast_to(np.asarray(expected, dtype=np.float64), stacked.shape[1:])
+    mean = stacked.mean(axis=0)
+    sem = stacked.std(axis=0, ddof=1) / np.sqrt(len(stacked))
     return Agreement(limit, mean, sem, (mean - limit) / sem, mean / limit - 1.0)
