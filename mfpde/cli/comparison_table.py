@@ -76,7 +76,8 @@ def _distances(result: dict[str, Any]) -> list[str]:
     lines = ["", f"{'':<14}{'t':>10}" + "".join(f"{title:>14}" for title in [*joint, *shown])]
     for e in found:
         values = [e["w2"] if "w2" in e else e["w2_exact"], *(e["w2_coordinates"][name] for name in shown)]
-        lines.append(f"{_widths(e):<14}{_t(e):>10}" + "".join(f"{value:>14.5e}" for value in values))
+        line = f"{_widths(e):<14}{_t(e):>10}" + "".join(f"{value:>14.5e}" for value in values)
+        lines.append(line + (f" +- {e['w2_exact_cell_error']:.1e} (cells at their centres)" if "w2" not in e else ""))
     return lines
 
 

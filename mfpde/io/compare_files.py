@@ -188,6 +188,7 @@ def _laws(
         entry |= _w2(first, second, names, names if a.circular or b.circular else ())
     if "ot" in metrics:
         entry["w2_exact"] = float(np.sqrt(np.mean(laws.exact_distances(first, second, names))))
+        entry["w2_exact_cell_error"] = laws.cell_error(first, second, names)
     if "moments" in metrics:
         entry["moments"] = _moments(first, second)
     return entry
