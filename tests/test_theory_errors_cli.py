@@ -264,6 +264,7 @@ def test_an_empirical_law_says_what_is_undefined(toy: Path, tmp_path: Path, caps
 
 
 def test_tables_are_narrow_and_name_the_laws(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reduced = ("single-index", "--set", "data.dimension=6", "--set", "grid.cells=[32, 32]", "--time", "1")
     for source, words in (
         ("toy.toml", ("C_stat/n", "Gram matrix", "mfpde's reading", "E_sparse", "sweep over t: rate")),
         ("nodes.toml", ("undefined", "rest to labels", "sweep over tau")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from mfpde.cli import common
@@ -130,13 +131,17 @@ def table(result: dict[str, Any]) -> str:
 def _term(term: dict[str, Any]) -> list[str]:
     name = TITLES[term["name"]]
     if term["squared"] is None:
-        return [f"{name:<22}{'-':>24}  undefined: {term['undefined']}"]
+        return _wrapped(f"{name:<22}{'-':>24}  undefined: {term['undefined']}", 48)
     size = f"{term['squared']:.4e}"
     if term["standard_error"] is not None:
         size += f" +- {term['standard_error']:.0e}"
     lines = [f"{name:<22}{size:>24}  {term['law']}"]
     known = [f"{REFERENCES[key]} {value:.4e}" for key, value in (term["reference"] or {}).items() if value is not None]
     return lines + ([f"{'':<48}{', '.join(known)}"] if known else [])
+
+
+def _wrapped(line: str, indent: int) -> list[str]:
+    return textwrap.wrap(line, 132, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _sums(result: dict[str, Any]) -> list[str]:
@@ -147,7 +152,7 @@ def _sums(result: dict[str, Any]) -> list[str]:
         f" {result['closure']:.0e} of their size",
         f"bounds                 (sum of norms)^2 = {result['triangle_bound']:.4e},"
         f" {count} x sum of squares = {result['count_bound']:.4e}",
-        "in the article's terms " + ", ".join(f"{TITLES[name]} {value:.4e}" for name, value in merged),
+        *_wrapped("in the article's terms " + ", ".join(f"{TITLES[name]} {v:.4e}" for name, v in merged), 23),
         "                       (time step in propagation of chaos, entropic bias in sparse residual)",
     ]
 
@@ -170,7 +175,7 @@ def _sweep_lines(sweeps: dict[str, Any]) -> list[str]:
     for name, found in sweeps.items():
         lines.append("")
         if "undefined" in found:
-            lines.append(f"sweep over {name}: {found['undefined']}")
+            lines += _wrapped(f"sweep over {name}: {found['undefined']}", 14)
         else:
             lines += _DESCRIBED[name](found)
     return lines
@@ -214,7 +219,7 @@ def _over_time(found: dict[str, Any]) -> list[str]:
         known.append("f sees none of the lowest modes")
     elif found["carrier"] != found["sharp"]:
         known.append(f"that of the mode that carries f {found['carrier']:.5g}")
-    return [f"sweep over t: rate {found['rate']:.5g}{interval} from t = {low:.4g} to {high:.4g}; {', '.join(known)}"]
+    return _wrapped(f"sweep over t: rate {found['rate']:.5g}{interval} from t = {low:.4g} to {high:.4g}; {', '.join(known)}", 14)
 
 
 def _over_temperature(found: dict[str, Any]) -> list[str]:

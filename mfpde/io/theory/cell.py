@@ -12,13 +12,14 @@ from mfpde.confinement import admissibility_margin
 from mfpde.errors import ConfigError, MfpdeError
 from mfpde.io import store
 from mfpde.io.origin import root_attributes
+from mfpde.io.outputs import law
 from mfpde.io.theory.subject import LimitPath, Subject, limit_path
-from mfpde.measures import GridMeasure
+from mfpde.io.theory.weights import weight_of
+from mfpde.measures import GridMeasure, ParticleMeasure
 from mfpde.problem import residual
 from mfpde.theory.active import ActiveComponent, active_part
 from mfpde.theory.cell import LearningCell, learning_cell
-from mfpde.theory.moments import certified_moments, moment_path
-from mfpde.theory.weights import AdmissibleWeight, admissible_weight
+from mfpde.theory.weights import AdmissibleWeight
 
 
 def cell_of(subject: Subject, penalty: float | None, atoms: int) -> LearningCell:
@@ -32,33 +33,34 @@ def cell_of(subject: Subject, penalty: float | None, atoms: int) -> LearningCell
         path: LimitPath | str = limit_path(subject)
     except ConfigError as error:
         path = f"no limit on a grid: {error}"
-    weight, active, margin = _weight(subject, path), _active(subject, path), None
+    weight, active, margin = _weight(subject), _active(subject, path), None
     if not isinstance(path, str):
         margin = admissibility_margin(study.problem, residual(study.problem, path.f[-1]))
     return learning_cell(study.problem, penalty, weight=weight, active=active, margin=margin, atoms=atoms)
 
 
-def _weight(subject: Subject, path: LimitPath | str) -> AdmissibleWeight | str:
-    if isinstance(path, str):
-        return path
-    laws: list[tuple[GridMeasure, ...]] = [(measure,) for measure in path.measures]
-    problem = subject.study.problem
+def _weight(subject: Subject) -> AdmissibleWeight | str:
     try:
-        found = moment_path(problem, laws, path.times)
-        certificate = certified_moments(problem, laws[0], max(2, found.largest_order))
-        return admissible_weight(found, certificate)
+        return weight_of(subject)
     except MfpdeError as error:
         return str(error)
 
 
 def _active(subject: Subject, path: LimitPath | str) -> ActiveComponent | str:
-    if isinstance(path, str):
+    """Of the measure at rest, of the last one, or of one of the widest networks."""
+    if isinstance(path, str) and subject.ensemble is None:
         return path
-    measure = path.measures[-1] if path.rest is None else path.rest.measure
     try:
-        return active_part(subject.study.problem, measure)
+        return active_part(subject.study.problem, _last(subject, path))
     except MfpdeError as error:
         return str(error)
+
+
+def _last(subject: Subject, path: LimitPath | str) -> GridMeasure | ParticleMeasure:
+    if not isinstance(path, str):
+        return path.measures[-1] if path.rest is None else path.rest.measure
+    assert subject.ensemble is not None
+    return law(subject.ensemble, len(subject.ensemble.times) - 1, max(subject.ensemble.widths))[0]
 
 
 def cell_numbers(subject: Subject, cell: LearningCell) -> dict[str, Any]:

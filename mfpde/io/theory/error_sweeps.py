@@ -34,9 +34,9 @@ WORK, FEWEST, MOST = 1e11, 24, 400
 SIZES, DRAWS = (50, 100, 200, 400), {1: 400, 2: 200, 3: 40}
 # steps times the rate, steps between two looks at it, most of these
 RESOLUTION, SEGMENT, SEGMENTS = 0.2, 20, 40
-# a term is followed until its rate changes by less than this share, once it has fallen so far, or at most so far:
-# beyond, what grids let through of a slower mode takes over
-STEADY, STEADY_BELOW, FALL = 0.001, 1e-6, 1e-12
+# a term is followed until its rate changes by less than this share, once it has fallen so far, or at most so far; not
+# until it is steadier: what grids let through of a slower mode takes over in the end
+STEADY, STEADY_BELOW, FALL = 0.005, 1e-6, 1e-15
 # lowest modes of the linearised flow among which the one that carries f is sought
 MODES, SEEN = 12, 1e-4
 # temperatures halve until cells exceed sqrt(2) widths of the Gibbs measure, whose sums are then off by exp(-pi^2); from

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,7 @@ def open_subject(source: str, overrides: Sequence[str] = ()) -> Subject:
     return Subject(study, source, found.get("limit"), found.get("particles"))
 
 
+@lru_cache(maxsize=1)  # several parts of one answer ask for it, and it may take a minute
 def limit_path(subject: Subject) -> LimitPath:
     """The limit of the subject at its stored times: read from its output, else integrated now and kept in memory.
 

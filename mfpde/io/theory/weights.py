@@ -26,7 +26,7 @@ from mfpde.theory.moments import (
     gaussian_bracket,
     moment_path,
 )
-from mfpde.theory.weights import admissible_weight, gaussian_types, transient_type
+from mfpde.theory.weights import AdmissibleWeight, admissible_weight, gaussian_types, transient_type
 
 Array = NDArray[np.float64]
 
@@ -74,6 +74,13 @@ def weight_numbers(subject: Subject, block: str, orders: int | None, width: int 
         "at_rest": _at_rest(problem, path, block, found.largest_order),
         "margin": _margins(problem, path),
     }
+
+
+def weight_of(subject: Subject) -> AdmissibleWeight:
+    """The weight over all moving parameters of the limit, or of the widest networks where the source has no limit."""
+    path = _path(subject, None)
+    moments = _moments(subject.study.problem, path, None, "all")
+    return admissible_weight(moments, _certificate(subject, path, moments), subject.study.config.output.seed)
 
 
 def _named(problem: Problem, block: str) -> tuple[str, ...]:
