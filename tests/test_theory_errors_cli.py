@@ -265,12 +265,14 @@ def test_an_empirical_law_says_what_is_undefined(toy: Path, tmp_path: Path, caps
 
 def test_tables_are_narrow_and_name_the_laws(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reduced = ("single-index", "--set", "data.dimension=6", "--set", "grid.cells=[32, 32]", "--time", "1")
+    law = ("C_stat/n", "Gram matrix", "mfpde's reading", "E_sparse", "sweep over t: rate")
     for source, words in (
-        ("toy.toml", ("C_stat/n", "Gram matrix", "mfpde's reading", "E_sparse", "sweep over t: rate")),
-        ("nodes.toml", ("undefined", "rest to labels", "sweep over tau")),
+        ((str(toy / "toy.toml"), "--sweeps", "t,tau"), law),
+        ((str(toy / "nodes.toml"), "--sweeps", "all"), ("undefined", "rest to labels", "sweep over tau")),
+        (reduced, ("undefined: a data set in 6 inputs", "Gauss nodes along the index")),
     ):
         capsys.readouterr()
-        assert main(["theory", "errors", str(toy / source), "-q", "--draws", "4", "--sweeps", "t,tau"]) == 0
+        assert main(["theory", "errors", *source, "-q", "--draws", "4"]) == 0
         out = capsys.readouterr().out
         assert all(word in out for word in words), out
         assert max(len(line) for line in out.splitlines()) < 140

@@ -167,7 +167,8 @@ def _gram(gram: dict[str, Any]) -> list[str]:
 
 
 def _short(name: str) -> str:
-    return {"propagation of chaos": "chaos", "sparse residual": "sparse", "entropic bias": "bias"}.get(name, name)
+    shorter = {"propagation of chaos": "chaos", "sparse residual": "sparse", "entropic bias": "bias"}
+    return (shorter | {"rest to labels": "labels"}).get(name, name)
 
 
 def _sweep_lines(sweeps: dict[str, Any]) -> list[str]:
@@ -219,7 +220,8 @@ def _over_time(found: dict[str, Any]) -> list[str]:
         known.append("f sees none of the lowest modes")
     elif found["carrier"] != found["sharp"]:
         known.append(f"that of the mode that carries f {found['carrier']:.5g}")
-    return _wrapped(f"sweep over t: rate {found['rate']:.5g}{interval} from t = {low:.4g} to {high:.4g}; {', '.join(known)}", 14)
+    line = f"sweep over t: rate {found['rate']:.5g}{interval} from t = {low:.4g} to {high:.4g}; {', '.join(known)}"
+    return _wrapped(line, 14)
 
 
 def _over_temperature(found: dict[str, Any]) -> list[str]:
@@ -243,7 +245,7 @@ def figure(result: dict[str, Any]) -> Figure:
     from mfpde import figures
     from mfpde.figures import theory_errors
 
-    sweeps = [(name, found) for name, found in result["sweeps"].items() if "undefined" not in found]
+    sweeps = [(name, found) for name, found in result["sweeps"].items() if _drawn(found)]
     rows = 1 + (len(sweeps) + 1) // 2
     sheet, axes = figures.sheet(figures.DOUBLE, 2.5 * rows, rows, 2)
     defined = [term for term in result["terms"] if term["squared"] is not None]
@@ -261,6 +263,11 @@ def figure(result: dict[str, Any]) -> Figure:
     for ax in axes[2 + len(sweeps) :]:
         ax.set_axis_off()
     return sheet
+
+
+def _drawn(found: dict[str, Any]) -> bool:
+    """Whether a sweep has a curve: over tau it needs a population, or five temperatures."""
+    return "undefined" not in found and ("entropic" not in found or bool(found["squared"] or found["entropic"]))
 
 
 def _panel(ax: Axes, name: str, found: dict[str, Any]) -> None:
