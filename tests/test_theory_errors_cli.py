@@ -257,6 +257,9 @@ def test_an_empirical_law_says_what_is_undefined(toy: Path, tmp_path: Path, caps
     assert "no population" in found["sweeps"]["n"]["undefined"]
     assert found["sweeps"]["tau"]["squared"] is None
     assert found["sweeps"]["t"]["rate"] == pytest.approx(found["sweeps"]["t"]["carrier"], rel=0.04)
+    # a coarse grid resolves too few temperatures: no curve, and no panel
+    coarse = ("--set", "grid.cells=[20]", "--draws", "2", "--sweeps", "tau", "-o", str(tmp_path))
+    assert "the grid resolves" in measured(capsys, str(toy / "nodes.toml"), *coarse)["sweeps"]["tau"]["reason"]
     labels = measured(capsys, str(toy / "nodes.toml"), "--draws", "2", "--set", "training.loss='logistic'")
     check_sums(labels)
     assert labels["gram"]["names"] == ["time_step", "propagation_of_chaos", "optimization"]
