@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mfpde.cli import common, solve
+from mfpde.cli import common
+from mfpde.cli.directory import SUMMARY_FILE
 from mfpde.cli.main import main
 from mfpde.core import cuda
 from mfpde.io import atoms, build, config, interrupt, limit, limit_file, particles, store
@@ -723,6 +724,6 @@ def test_a_signal_leaves_a_checkpoint(number: int, code: int, study: Path, tmp_p
     shorter = contents.groups["/ensemble/N000008"].variables["theta"].data
     assert len(shorter) == contents.attributes["index"] + 1
     assert _solve(study, directory, "--resume", *arguments) == 0
-    assert os.path.exists(directory / solve.SUMMARY_FILE)
+    assert os.path.exists(directory / SUMMARY_FILE)
     assert _solve(study, tmp_path / "straight", *arguments) == 0
     _same(tmp_path / "straight", directory)

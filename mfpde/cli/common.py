@@ -50,14 +50,14 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--traceback", action="store_true", help="show where an internal error came from")
 
 
-def add_study(parser: argparse.ArgumentParser) -> None:
+def add_study(parser: argparse.ArgumentParser, default: str = studies.DEFAULT) -> None:
     """The study of the verbs that run one."""
     parser.add_argument(
         "study",
         nargs="?",
-        default=studies.DEFAULT,
+        default=default,
         metavar="STUDY",
-        help=f"a TOML file, - for standard input, or a built-in name (default: {studies.DEFAULT})",
+        help=f"a TOML file, - for standard input, or a built-in name (default: {default})",
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfpde.cli import common
-from mfpde.errors import ConfigError, FileSystemError
+from mfpde.cli import directory as directories
+from mfpde.errors import ConfigError
 
 if TYPE_CHECKING:
     from mfpde.io.outputs import Output
@@ -28,7 +28,12 @@ def run(args: argparse.Namespace, paths: list[str]) -> int:
 
     with threadpool_limits(1):
         result = MEASURES[args.metric]([open_output(path) for path in paths], args)
-    files = [] if args.output is None else _write(Path(args.output), args.metric, result)
+    files = []
+    if args.output is not None:
+        from mfpde.cli import propagation_figures
+
+        draw = getattr(propagation_figures, args.metric)
+        files = directories.write_measured(Path(args.output), args.metric, result, draw)
     if args.json:
         common.print_json({"ok": True, "metric": args.metric, "files": files} | result)
         return 0
@@ -89,24 +94,3 @@ def _one_limit(outputs: list[Output], metric: str) -> Output:
     if len(limits) != 1:
         raise ConfigError("--metric", f"is {metric}, which needs one limit on a grid; {len(limits)} were named")
     return limits[0]
-
-
-def _write(directory: Path, metric: str, result: dict[str, Any]) -> list[str]:
-    from mfpde import figures
-    from mfpde.cli import propagation_figures
-    from mfpde.io.atomic import save as save_bytes
-
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
-    text = json.dumps(common.plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    table = directory / f"{metric}.json"
-    save_bytes(table, memoryview(text.encode()))
-    with figures.style():
-        figure = getattr(propagation_figures, metric)(result)
-    if figure is None:
-        return [str(table)]
-    picture = directory / f"{metric}.png"
-    figures.save(figure, picture)
-    return [str(table), str(picture)]

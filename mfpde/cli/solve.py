@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import logging
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfpde.cli import common
-from mfpde.errors import ConfigError, FileSystemError
+from mfpde.cli import directory as directories
+from mfpde.errors import ConfigError
 from mfpde.io import config as configs
 
 if TYPE_CHECKING:
@@ -24,11 +22,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mfpde")
 
-LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE = "limit.h5", "particles.h5", "summary.json"
+LIMIT_FILE, PARTICLE_FILE = "limit.h5", "particles.h5"
 PARTS = ("limit", "particles", "stationary")
 # what a run replaces: particles alone leave the limit that drives them, a limit alone leaves the particles
 OWN_FILES = {
-    None: (LIMIT_FILE, PARTICLE_FILE, SUMMARY_FILE),
+    None: (LIMIT_FILE, PARTICLE_FILE, directories.SUMMARY_FILE),
     "limit": (LIMIT_FILE,),
     "stationary": (LIMIT_FILE,),
     "particles": (PARTICLE_FILE,),
@@ -38,32 +36,16 @@ OWN_FILES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     common.add_study(parser)
-    parser.add_argument(
-        "-o", "--output", metavar="DIR", help="where to write (default: a new directory named after it)"
-    )
     parser.add_argument("--only", choices=PARTS, help="run this part alone")
-    parser.add_argument(
-        "--checkpoint", type=_seconds, default=10.0, metavar="SECONDS", help="save the state this often (default: 10)"
-    )
-    parser.add_argument("--no-figures", action="store_true", help="draw nothing")
+    directories.add_arguments(parser, "the state")
     common.add_run_flags(parser)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1e9:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number of seconds of at least 0")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the study; returns the exit code."""
     loaded = configs.load(args.study, common.overrides(args))
     began = time.perf_counter()
-    directory = _directory(args, loaded.name)
+    directory = directories.choose(args, loaded.name)
     if not args.dry_run:
         _refuse_overwriting(args, directory)
 
@@ -82,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
         if args.dry_run:
             return _dry_run(args, study, directory)
         _refuse_too_large(args, study, directory)
-        result = _solve(args, study, directory)
+        with directories.claimed(directory):
+            result = _run_parts(args, study, directory)
     result["wall_s"] = time.perf_counter() - began
-    _write_summary(directory, result)
+    directories.write_summary(directory, result)
     if args.json:
         common.print_json(result)
     else:
@@ -94,27 +77,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _directory(args: argparse.Namespace, name: str) -> Path:
-    """The output directory: as asked, else the study's name with the first free number (the last used to resume)."""
-    if args.output is not None:
-        return Path(args.output)
-    candidates = [Path(name), *(Path(f"{name}-{k}") for k in range(2, 10_000))]
-    free = next(k for k, path in enumerate(candidates) if not path.exists())
-    return candidates[max(free - 1, 0)] if args.resume or args.overwrite else candidates[free]
-
-
 def _refuse_overwriting(args: argparse.Namespace, directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise FileSystemError(f"{directory} is not a directory", "name another one with -o")
-    present = [name for name in OWN_FILES[args.only] if (directory / name).exists()]
-    if present and args.resume and args.only == "stationary":
+    files = OWN_FILES[args.only]
+    if args.resume and args.only == "stationary" and any((directory / name).exists() for name in files):
         raise ConfigError("--only", "stationary is solved in one go: nothing to resume", "use --overwrite")
-    if present and not (args.resume or args.overwrite):
-        raise ConfigError(
-            "-o",
-            f"{directory} already holds {' and '.join(present)}",
-            "--resume continues that run, --overwrite replaces it, or name another directory",
-        )
+    directories.refuse_overwriting(args, directory, files, "continues that run")
 
 
 def _refuse_impossible(args: argparse.Namespace, study: Study) -> None:
@@ -163,24 +130,6 @@ def _dry_run(args: argparse.Namespace, study: Study, directory: Path) -> int:
         print(configs.to_toml(study.config))
         print(table.estimate_table(found))
     return 0
-
-
-def _solve(args: argparse.Namespace, study: Study, directory: Path) -> dict[str, Any]:
-    from mfpde.io.atomic import lock
-
-    made = not directory.exists()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
-    try:
-        with lock(directory):
-            return _run_parts(args, study, directory)
-    except BaseException:
-        if made:  # a failure before anything was written leaves nothing behind
-            with contextlib.suppress(OSError):
-                directory.rmdir()
-        raise
 
 
 def _run_parts(args: argparse.Namespace, study: Study, directory: Path) -> dict[str, Any]:
@@ -330,12 +279,3 @@ def _drive(limit: Limit | AtomLimit | None) -> tuple[Any, Any]:
 
 def _files(directory: Path) -> list[str]:
     return [str(directory / name) for name in (LIMIT_FILE, PARTICLE_FILE) if (directory / name).exists()]
-
-
-def _write_summary(directory: Path, result: dict[str, Any]) -> None:
-    from mfpde.io.atomic import save
-
-    text = json.dumps(common.plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    save(directory / SUMMARY_FILE, memoryview(text.encode()))
-    result["files"] = [*result.get("files", []), str(directory / SUMMARY_FILE)]
-    sys.stdout.flush()

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from mfpde.cli import common
-from mfpde.cli.solve import PARTS, SUMMARY_FILE
-from mfpde.errors import ConfigError, FileSystemError, MfpdeError
+from mfpde.cli import directory as directories
+from mfpde.cli.directory import SUMMARY_FILE
+from mfpde.cli.solve import PARTS
+from mfpde.errors import ConfigError, MfpdeError
 from mfpde.io import config as configs
 
 log = logging.getLogger("mfpde")
@@ -69,13 +71,10 @@ def run(args: argparse.Namespace) -> int:
     runs = [_validated(args, values, directory / n, given) for n, values in zip(names, combinations, strict=True)]
     if args.dry_run:
         return _show(args, _index(args, runs))
-    _refuse_overwriting(args, directory)
+    directories.refuse_overwriting(args, directory, (INDEX_FILE,), "runs what is missing")
     from mfpde.io.atomic import lock
 
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
+    directories.make(directory)
     with lock(directory):
         _run_all(args, runs, directory, given)
     index = _index(args, runs)
@@ -93,12 +92,12 @@ def _run_all(args: argparse.Namespace, runs: list[Run], directory: Path, given: 
             one.summary = json.loads((one.directory / SUMMARY_FILE).read_text(encoding="utf-8"))
     waiting = [one for one in runs if one.state == "waiting"]
     log.info("%d of %d runs to do, %d at a time", len(waiting), len(runs), args.jobs)
-    _write_index(args, directory, runs)
+    directories.save_json(directory / INDEX_FILE, _index(args, runs))
     with contextlib.closing(run_commands([_command(args, one) for one in waiting], args.jobs, given)) as ended:
         for k, code, out, err in ended:
             _record(waiting[k], code, out, err)
             log.info("%s: %s", waiting[k].directory.name, waiting[k].error or "done")
-            _write_index(args, directory, runs)
+            directories.save_json(directory / INDEX_FILE, _index(args, runs))
 
 
 def _record(one: Run, code: int, out: str, err: str) -> None:
@@ -202,17 +201,6 @@ def _is_finished(one: Run) -> bool:
     return bool(outputs) and all(a["config_sha256"] == one.sha256 and a["finished"] for a in outputs)
 
 
-def _refuse_overwriting(args: argparse.Namespace, directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise FileSystemError(f"{directory} is not a directory", "name another one with -o")
-    if (directory / INDEX_FILE).exists() and not (args.resume or args.overwrite):
-        raise ConfigError(
-            "-o",
-            f"{directory} already holds a sweep",
-            "--resume runs what is missing, --overwrite all again, or name another directory",
-        )
-
-
 def _command(args: argparse.Namespace, one: Run) -> list[str]:
     """The command line of one run: ``solve`` itself, single-threaded."""
     overrides = [*common.overrides(args), *(f"{key}={value}" for key, value in one.values.items())]
@@ -264,13 +252,6 @@ def _typed(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except ValueError:
         return text
-
-
-def _write_index(args: argparse.Namespace, directory: Path, runs: Sequence[Run]) -> None:
-    from mfpde.io.atomic import save
-
-    text = json.dumps(common.plain(_index(args, runs)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    save(directory / INDEX_FILE, text.encode())
 
 
 def _show(args: argparse.Namespace, index: dict[str, Any]) -> int:

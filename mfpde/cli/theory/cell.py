@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfpde.cli import directory as directories
 from mfpde.cli.theory import run as runner
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     subject = open_subject(args.source, args.set)
     cell = cell_of(subject, args.penalty, args.atoms)
     if args.output is not None:
-        runner.make_directory(Path(args.output))
+        directories.make(Path(args.output))
         write_cell(subject, cell, str(Path(args.output) / FILE))
     return cell_numbers(subject, cell)
 

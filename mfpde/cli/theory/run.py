@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 from pathlib import Path
 from typing import Any, Protocol
 
 from mfpde.cli import common
-from mfpde.errors import FileSystemError
+from mfpde.cli import directory as directories
 from mfpde.io import studies
 
 log = logging.getLogger("mfpde")
@@ -60,14 +59,6 @@ def count(text: str) -> int:
     return int(text)
 
 
-def make_directory(directory: Path) -> None:
-    """The directory, made if need be; FileSystemError otherwise."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileSystemError(f"cannot make the directory {directory}: {error.strerror}") from None
-
-
 def run(topic: Topic, name: str, args: argparse.Namespace) -> int:
     """Measure and tell; returns the exit code."""
     from threadpoolctl import threadpool_limits
@@ -76,7 +67,7 @@ def run(topic: Topic, name: str, args: argparse.Namespace) -> int:
 
     with threadpool_limits(1), parallel.team(args.threads or os.cpu_count() or 1):
         result = topic.measure(args)
-    files = [] if args.output is None else _write(Path(args.output), topic, name, result)
+    files = [] if args.output is None else directories.write_measured(Path(args.output), name, result, topic.figure)
     if args.json:
         common.print_json({"ok": True, "topic": name, "files": files} | result)
         return 0
@@ -84,19 +75,3 @@ def run(topic: Topic, name: str, args: argparse.Namespace) -> int:
     for file in files:
         log.info("wrote %s", file)
     return 0
-
-
-def _write(directory: Path, topic: Topic, name: str, result: dict[str, Any]) -> list[str]:
-    from mfpde import figures
-    from mfpde.io.atomic import save
-
-    make_directory(directory)
-    text = json.dumps(common.plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    table, picture = directory / f"{name}.json", directory / f"{name}.png"
-    save(table, memoryview(text.encode()))
-    with figures.style():
-        figure = topic.figure(result)
-    if figure is None:
-        return [str(table)]
-    figures.save(figure, picture)
-    return [str(table), str(picture)]
