@@ -65,6 +65,7 @@ def clusters(problem: Problem, measure: GridMeasure | ParticleMeasure, bandwidth
 
 
 def network_of(problem: Problem) -> Network:
+    """The network whose neurons can be told apart; ConfigError for pairwise problems and for block radii."""
     if not isinstance(problem.model, Network):
         raise ConfigError("pairwise", "has no neurons: atoms are those of a network")
     if any(c.kind == "radius" for c in problem.coordinates):

@@ -14,6 +14,7 @@ from mfpde import domain as domains
 from mfpde import stationary
 from mfpde.errors import ConfigError, MfpdeError
 from mfpde.initial import initial_measure
+from mfpde.io.theory.sparsity import sparsity_numbers
 from mfpde.io.theory.subject import Subject, stationary_measure
 from mfpde.measures import Axis, Grid, GridMeasure
 from mfpde.problem import Network, Problem
@@ -93,19 +94,9 @@ def _regression(problem: Problem, model: Network, kind: Literal["sphere", "ball"
 
 def _target(s: Sparsity) -> dict[str, Any]:
     depth = s.depth
-    return {
-        "penalty": s.penalty,
-        "coefficients": s.coefficients.tolist(),
-        "sigma": s.sigma.tolist(),
-        "barron_hermite_norm": s.barron_hermite_norm if math.isfinite(s.barron_hermite_norm) else None,
-        "threshold_number": s.threshold_number,
-        "threshold_number_ratio": s.threshold_number_ratio,
-        "threshold_directions": s.threshold_directions,
-        "residual": s.residual,
-        "tails": s.tails.tolist(),
+    return sparsity_numbers(s) | {
         "sparse_depth_lower": None if depth is None or not math.isfinite(depth.lower) else depth.lower,
         "sparse_depth_upper": None if depth is None or not math.isfinite(depth.upper) else depth.upper,
-        "sparse_depth_reason": s.depth_reason,
     }
 
 

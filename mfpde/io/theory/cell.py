@@ -13,6 +13,7 @@ from mfpde.errors import ConfigError, MfpdeError
 from mfpde.io import store
 from mfpde.io.origin import root_attributes
 from mfpde.io.outputs import law
+from mfpde.io.theory.sparsity import sparsity_numbers
 from mfpde.io.theory.subject import LimitPath, Subject, limit_path
 from mfpde.io.theory.weights import weight_of
 from mfpde.measures import GridMeasure, ParticleMeasure
@@ -81,16 +82,8 @@ def cell_numbers(subject: Subject, cell: LearningCell) -> dict[str, Any]:
         "depths_reason": cell.depths_reason,
         "sparsity": None
         if s is None
-        else {
-            "penalty": s.penalty,
-            "coefficients": s.coefficients.tolist(),
-            "sigma": s.sigma.tolist(),
-            "barron_hermite_norm": s.barron_hermite_norm if math.isfinite(s.barron_hermite_norm) else None,
-            "threshold_number": s.threshold_number,
-            "threshold_number_ratio": s.threshold_number_ratio,
-            "threshold_directions": s.threshold_directions,
-            "residual": s.residual,
-            "tails": s.tails.tolist(),
+        else sparsity_numbers(s)
+        | {
             "sparse_depth": None
             if s.depth is None
             else {
@@ -98,7 +91,6 @@ def cell_numbers(subject: Subject, cell: LearningCell) -> dict[str, Any]:
                 "upper": s.depth.upper if math.isfinite(s.depth.upper) else None,
                 "risk": s.depth.risk,
             },
-            "sparse_depth_reason": s.depth_reason,
         },
         "sparsity_reason": cell.sparsity_reason,
         "weight": None

@@ -151,6 +151,7 @@ def training(s: Setting) -> str:
 
 
 def norm(s: Setting) -> str:
+    """The norm in which the terms are measured, in words: the law of the data and the nodes that stand for it."""
     count = len(s.nodes.y)
     if s.population is None:
         return f"L2 of the {count} data nodes"
