@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from command_line import measured, refused, told
 
 from mfpde.cli.main import main
 from mfpde.io import store, studies
@@ -15,16 +14,8 @@ from mfpde.io import store, studies
 SMALL = ["--set", "grid.cells=[24, 24]", "--set", "training.time=2", "--set", "output.snapshots=3"]
 
 
-def cell(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    capsys.readouterr()
-    assert main(["theory", "cell", *arguments, "--json"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert found["ok"]
-    return found
-
-
 def test_the_odd_cell_of_erf(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = cell(capsys, "cell-erf", *SMALL, "--penalty", "0.05", "-o", str(tmp_path))
+    found = measured(capsys, "theory", "cell", "cell-erf", *SMALL, "--penalty", "0.05", "-o", str(tmp_path))
     assert found["parity"] == "odd"
     assert found["active_degrees"][:4] == [1, 3, 5, 7]
     # spec/1 4.1: sigma_1 and sigma_3 of erf, and 4.5: D_orb = 2 S - 1
@@ -50,7 +41,7 @@ def test_the_odd_cell_of_erf(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_cell_of_relu_has_a_margin_and_separates_the_depths(capsys: pytest.CaptureFixture[str]) -> None:
-    found = cell(capsys, "cell-relu", "--set", "grid.cells=[14, 14, 14]", *SMALL[2:])
+    found = measured(capsys, "theory", "cell", "cell-relu", "--set", "grid.cells=[14, 14, 14]", *SMALL[2:])
     assert found["parity"] == "even up to a linear function"
     assert found["active_degrees"][:5] == [0, 1, 2, 4, 6]
     assert [d["orbit"] for d in found["depths"]] == [1, 2, 6, 8, 10, 12]
@@ -61,19 +52,19 @@ def test_the_cell_of_relu_has_a_margin_and_separates_the_depths(capsys: pytest.C
 
 
 def test_a_polynomial_tells_few_neurons_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    found = cell(capsys, "cell-polynomial", *SMALL)
+    found = measured(capsys, "theory", "cell", "cell-polynomial", *SMALL)
     assert found["active_degrees"] == [1, 2]
     assert [d["variety"] for d in found["depths"]] == [1, 2, None, None, None, None]
 
 
 def test_a_degree_that_the_activation_lacks_makes_the_norm_infinite(capsys: pytest.CaptureFixture[str]) -> None:
-    found = cell(capsys, "cell-tanh", *SMALL, "--set", "data.target.coefficients=[0.0, 0.5, 0.3]")
+    found = measured(capsys, "theory", "cell", "cell-tanh", *SMALL, "--set", "data.target.coefficients=[0.0, 0.5, 0.3]")
     assert found["sparsity"]["barron_hermite_norm"] is None
 
 
 def test_an_empirical_law_has_ranks_and_no_degrees(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["--set", "grid.cells=[12, 12, 12]", "--set", "training.time=0.5", "--set", "output.snapshots=2"]
-    found = cell(capsys, "diabetes-bmi", *small, "--atoms", "3")
+    found = measured(capsys, "theory", "cell", "diabetes-bmi", *small, "--atoms", "3")
     assert not found["gaussian"]
     assert found["sigma"] is None
     assert found["sparsity"] is None
@@ -82,11 +73,8 @@ def test_an_empirical_law_has_ranks_and_no_degrees(capsys: pytest.CaptureFixture
 
 
 def test_tables_say_what_is_not_defined(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["theory", "cell", "propagation-of-chaos", *SMALL]) == 0
-    out = capsys.readouterr().out
-    assert "unit weights of one input are two points" in out
-    assert "only the abstract was available" in out
-    assert max(len(line) for line in out.splitlines()) < 170
+    words = ("unit weights of one input are two points", "only the abstract was available")
+    told(capsys, "theory", "cell", "propagation-of-chaos", *SMALL, words=words, columns=170)
 
 
 @pytest.mark.parametrize(
@@ -101,11 +89,7 @@ def test_tables_say_what_is_not_defined(capsys: pytest.CaptureFixture[str]) -> N
 def test_mistakes_are_named_in_one_sentence(
     capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    capsys.readouterr()
-    assert main(["theory", "cell", *arguments]) == 2
-    message = capsys.readouterr().err
-    assert words in message
-    assert "Traceback" not in message
+    refused(capsys, "theory", "cell", *arguments, words=words)
 
 
 def test_theory_names_its_topics(capsys: pytest.CaptureFixture[str]) -> None:

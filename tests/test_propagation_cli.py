@@ -4,45 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from command_line import measured, refused, told, toy_study
 
 from mfpde.cli.main import main
 
 # the toy of spec/1 section 2.8, whose constants are known to six digits
-TOY = """
-[network]
-activation = "tanh"
-train = ["w"]
-
-[data]
-law = "gaussian"
-dimension = 1
-quadrature = 60
-target = { index = "tanh", gain = 1.5, scale = 0.8 }
-
-[training]
-temperature = 0.2
-weight_decay = 0.5
-time = 8.0
-
-[initial]
-w = { law = "normal", std = 0.5 }
-
-[grid]
-cells = [200]
-tolerance = 1e-7
-
-[particles]
-widths = [16, 32, 64]
-replicas = 24
-step = 0.1
-
-[output]
-snapshots = 9
-"""
+TOY = toy_study(widths=(16, 32, 64), replicas=24)
 TRACE, POC, LOG_DETERMINANT, SHARP, POINCARE = 0.1374368, 0.0826881, 0.0526925, 1.76035, 2.79297
 
 
@@ -56,16 +26,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    capsys.readouterr()
-    assert main(["compare", *arguments, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["ok"]
-    return found
-
-
 def test_chaos_has_the_constants_and_the_laws(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = measured(capsys, str(run / "fine"), "--metric", "chaos", "-o", str(tmp_path))
+    found = measured(capsys, "compare", str(run / "fine"), "--metric", "chaos", "-o", str(tmp_path))
     constants = found["stationary"]["constants"]
     # 200 cells are 1e-4 away from the limit of fine grids
     assert constants["iid_trace"] == pytest.approx(TRACE, rel=1e-3)
@@ -93,15 +55,15 @@ def test_chaos_has_the_constants_and_the_laws(run: Path, tmp_path: Path, capsys:
 
 def test_two_files_say_the_same_as_their_directory(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     directory = run / "fine"
-    whole = measured(capsys, str(directory), "--metric", "chaos", "--draws", "500")
+    whole = measured(capsys, "compare", str(directory), "--metric", "chaos", "--draws", "500")
     files = [str(directory / "particles.h5"), str(directory / "limit.h5")]
-    assert measured(capsys, *files, "--metric", "chaos", "--draws", "500") == whole
+    assert measured(capsys, "compare", *files, "--metric", "chaos", "--draws", "500") == whole
 
 
 def test_convergence_ends_at_the_sharp_rate_and_never_falls_below_the_certified(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = measured(capsys, str(run / "fine"), "--metric", "convergence")
+    found = measured(capsys, "compare", str(run / "fine"), "--metric", "convergence")
     assert found["sharp"] == pytest.approx(SHARP, rel=2e-3)
     assert found["poincare"] == pytest.approx(2 * 0.2 * POINCARE, rel=2e-3)
     assert found["measured"] == pytest.approx(SHARP, rel=0.02)
@@ -112,7 +74,7 @@ def test_convergence_ends_at_the_sharp_rate_and_never_falls_below_the_certified(
 
 def test_oracle_of_chosen_widths(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = (str(run / "fine" / "limit.h5"), "--metric", "oracle", "--widths", "20", "400", "-o", str(tmp_path))
-    found = measured(capsys, *arguments)["stationary"]["oracle"]["widths"]
+    found = measured(capsys, "compare", *arguments)["stationary"]["oracle"]["widths"]
     assert [one["width"] for one in found] == [20, 400]
     for one in found:
         assert abs(one["function_error"] - POC) < 3.5 * one["function_error_sem"]
@@ -123,7 +85,7 @@ def test_oracle_of_chosen_widths(run: Path, tmp_path: Path, capsys: pytest.Captu
 
 def test_step_extrapolates_between_two_ensembles(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = (str(run / "fine"), str(run / "coarse"), "--metric", "step", "-o", str(tmp_path))
-    found = measured(capsys, *arguments)
+    found = measured(capsys, "compare", *arguments)
     assert found["order"] == 2
     assert found["steps"] == [0.1, 0.2]
     for row in found["quantities"]["function_error"]["widths"]:
@@ -140,13 +102,8 @@ def test_tables_are_printed_and_end_in_a_line(run: Path, capsys: pytest.CaptureF
         "oracle": ("effective draws", "at rest"),
         "convergence": ("2 Lambda", "never slower"),
     }.items():
-        assert main(["compare", str(run / "fine"), "--metric", metric, "--draws", "2000"]) == 0
-        out = capsys.readouterr().out
-        assert all(word in out for word in words), out
-        assert out.endswith("\n")
-        assert max(len(line) for line in out.splitlines()) < 160
-    assert main(["compare", str(run / "fine"), str(run / "coarse"), "--metric", "step"]) == 0
-    assert "weak order 2" in capsys.readouterr().out
+        told(capsys, "compare", str(run / "fine"), "--metric", metric, "--draws", "2000", words=words, columns=160)
+    told(capsys, "compare", str(run / "fine"), str(run / "coarse"), "--metric", "step", words=["weak order 2"])
 
 
 @pytest.mark.parametrize(
@@ -166,10 +123,5 @@ def test_tables_are_printed_and_end_in_a_line(run: Path, capsys: pytest.CaptureF
 def test_mistakes_are_named_in_one_sentence(
     run: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    capsys.readouterr()
     paths = [str(run / a) if a.startswith(("fine", "coarse")) else a for a in arguments]
-    assert main(["compare", *paths]) == 2
-    message = capsys.readouterr().err
-    assert words in message
-    assert "Traceback" not in message
-    assert len(message.splitlines()) <= 2
+    refused(capsys, "compare", *paths, words=words, lines=2)

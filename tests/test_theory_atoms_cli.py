@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-
-from mfpde.cli.main import main
+from command_line import measured, refused
 
 SMALL = ["--set", "grid.cells=[48, 48]"]
-
-
-def atoms(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    capsys.readouterr()
-    assert main(["theory", "atoms", *arguments, "--json"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
 
 
 def test_the_certificate_touches_one_at_the_atoms_and_nowhere_exceeds_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = atoms(capsys, "cell-erf", *SMALL, "--penalty", "0.02", "-o", str(tmp_path))
+    found = measured(capsys, "theory", "atoms", "cell-erf", *SMALL, "--penalty", "0.02", "-o", str(tmp_path))
     tv = found["total_variation"]
     assert tv["certificate"] <= 1.0 + 1e-6
     assert abs(tv["gap"]) <= 1e-6 * tv["objective"]
@@ -43,16 +33,28 @@ def test_the_certificate_touches_one_at_the_atoms_and_nowhere_exceeds_it(
 
 
 def test_a_large_penalty_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    largest = atoms(capsys, "cell-erf", *SMALL)["total_variation"]["largest_penalty"]
-    found = atoms(capsys, "cell-erf", *SMALL, "--penalty", str(1.001 * largest))
+    largest = measured(capsys, "theory", "atoms", "cell-erf", *SMALL)["total_variation"]["largest_penalty"]
+    found = measured(capsys, "theory", "atoms", "cell-erf", *SMALL, "--penalty", str(1.001 * largest))
     assert found["total_variation"]["atoms"] == []
-    some = atoms(capsys, "cell-erf", *SMALL, "--penalty", str(0.9 * largest))
+    some = measured(capsys, "theory", "atoms", "cell-erf", *SMALL, "--penalty", str(0.9 * largest))
     assert len(some["total_variation"]["atoms"]) > 0
 
 
 def test_widths_fall_like_the_root_of_the_temperature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = ["propagation-of-chaos", "--set", "grid.cells=[96, 96]", "--set", "training.temperature=0.001"]
-    found = atoms(capsys, *study, "--temperatures", "0.001", "0.0005", "0.00025", "0.000125", "-o", str(tmp_path))
+    found = measured(
+        capsys,
+        "theory",
+        "atoms",
+        *study,
+        "--temperatures",
+        "0.001",
+        "0.0005",
+        "0.00025",
+        "0.000125",
+        "-o",
+        str(tmp_path),
+    )
     falling = found["zero_temperature"]
     assert falling["counts"] == [1, 1, 1, 1]
     assert falling["slopes"][0]["slope"] == pytest.approx(0.5, abs=0.05)
@@ -61,7 +63,9 @@ def test_widths_fall_like_the_root_of_the_temperature(tmp_path: Path, capsys: py
 
 
 def test_real_data_have_a_dictionary_and_no_coefficients(capsys: pytest.CaptureFixture[str]) -> None:
-    found = atoms(capsys, "diabetes-bmi", "--set", "grid.cells=[16, 16, 16]", "--domain", "sphere")
+    found = measured(
+        capsys, "theory", "atoms", "diabetes-bmi", "--set", "grid.cells=[16, 16, 16]", "--domain", "sphere"
+    )
     assert found["target"] is None
     assert "empirical" in found["target_reason"]
     assert found["total_variation"]["certificate"] <= 1.0 + 1e-6
@@ -79,8 +83,4 @@ def test_real_data_have_a_dictionary_and_no_coefficients(capsys: pytest.CaptureF
 def test_mistakes_are_named_in_one_sentence(
     capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    capsys.readouterr()
-    assert main(["theory", "atoms", *arguments]) == 2
-    message = capsys.readouterr().err
-    assert words in message
-    assert "Traceback" not in message
+    refused(capsys, "theory", "atoms", *arguments, words=words)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import measured, refused, told, toy_study
 
-from mfpde.cli.main import main
 from mfpde.core.quadrature import hermite_coefficients
 from mfpde.io import config as configs
 from mfpde.io.build import build
@@ -19,33 +18,7 @@ from mfpde.theory import decomposition
 from mfpde.theory.ridge import ridge_coefficients
 
 # the toy of spec/1 section 2.8: 2 Lambda = 1.76035, C_PoC = 0.0826881
-TOY = """
-[network]
-activation = "tanh"
-train = ["w"]
-
-[data]
-law = "gaussian"
-dimension = 1
-target = { index = "tanh", gain = 1.5, scale = 0.8 }
-noise = 0.2
-
-[training]
-temperature = 0.2
-weight_decay = 0.5
-time = 3.0
-
-[initial]
-w = { law = "normal", std = 0.5 }
-
-[grid]
-cells = [200]
-tolerance = 1e-7
-
-[particles]
-widths = [32]
-step = 0.1
-"""
+TOY = toy_study(time=3.0, noise=0.2)
 SHARP, POC = 1.76035, 0.0826881
 TERMS = ("time_step", "propagation_of_chaos", "optimization", "statistical", "entropic_bias", "sparse_residual")
 NODES = """
@@ -83,14 +56,6 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    capsys.readouterr()
-    assert main(["theory", "errors", *arguments, "--json", "-q"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert found["ok"]
-    return found
-
-
 def term(found: dict[str, Any], name: str) -> dict[str, Any]:
     return next(one for one in found["terms"] if one["name"] == name)
 
@@ -109,7 +74,7 @@ def check_sums(found: dict[str, Any]) -> None:
 
 
 def test_every_term_is_what_a_second_method_says(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = measured(capsys, str(toy / "toy.toml"), "--samples", "80", "-o", str(tmp_path))
+    found = measured(capsys, "theory", "errors", str(toy / "toy.toml"), "--samples", "80", "-o", str(tmp_path))
     check_sums(found)
     assert tuple(t["name"] for t in found["terms"]) == TERMS
     assert found["merged"]["names"] == ["statistical", "optimization", "propagation_of_chaos", "sparse_residual"]
@@ -145,8 +110,10 @@ def test_every_term_is_what_a_second_method_says(toy: Path, tmp_path: Path, caps
 def test_the_sparse_term_does_not_see_the_initial_law_and_the_optimization_term_does(
     toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = measured(capsys, str(toy / "toy.toml"))
-    second = measured(capsys, str(toy / "toy.toml"), "--set", "initial.w.std=1.0", "--set", "initial.w.mean=-1.0")
+    first = measured(capsys, "theory", "errors", str(toy / "toy.toml"))
+    second = measured(
+        capsys, "theory", "errors", str(toy / "toy.toml"), "--set", "initial.w.std=1.0", "--set", "initial.w.mean=-1.0"
+    )
     assert term(first, "sparse_residual")["squared"] == term(second, "sparse_residual")["squared"]
     for name in ("statistical", "entropic_bias"):
         # boxes differ with the initial law, by tails of 1e-12
@@ -158,7 +125,7 @@ def test_the_sparse_term_does_not_see_the_initial_law_and_the_optimization_term_
 
 def test_the_optimization_term_falls_at_twice_lambda(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--samples", "population", "--sweeps", "t,tau")
-    found = measured(capsys, str(toy / "toy.toml"), *arguments, "--set", "data.noise=0.0")
+    found = measured(capsys, "theory", "errors", str(toy / "toy.toml"), *arguments, "--set", "data.noise=0.0")
     assert term(found, "statistical")["squared"] is None
     assert "no samples" in term(found, "statistical")["undefined"]
     sweep = found["sweeps"]["t"]
@@ -178,7 +145,7 @@ def test_the_optimization_term_falls_at_twice_lambda(toy: Path, capsys: pytest.C
 def test_the_mode_that_carries_f_need_not_be_the_slowest(capsys: pytest.CaptureFixture[str]) -> None:
     """f = M x, M' = 2 (1 - M) s - M, s' = 2 (1 - M) M - s + 1/5: its eigenvalue is -1.23285, that of E a is slower."""
     arguments = ("--time", "2", "--samples", "population", "--draws", "2", "--sweeps", "t")
-    found = measured(capsys, "linear-network", *arguments)["sweeps"]["t"]
+    found = measured(capsys, "theory", "errors", "linear-network", *arguments)["sweeps"]["t"]
     m = 0.578958409190
     s = m / (2.0 * (1.0 - m))
     jacobian = np.array([[-2.0 * s - 1.0, 2.0 * (1.0 - m)], [2.0 - 4.0 * m, -1.0]])
@@ -191,7 +158,7 @@ def test_the_mode_that_carries_f_need_not_be_the_slowest(capsys: pytest.CaptureF
 def test_chaos_and_samples_have_slope_minus_one(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Few draws: the intervals hold -1; the slow test below measures -1 to 0.05 and 0.1."""
     arguments = (str(toy / "toy.toml"), "--sweeps", "N,n", "--draws", "40", "-o", str(tmp_path))
-    found = measured(capsys, *arguments)["sweeps"]
+    found = measured(capsys, "theory", "errors", *arguments)["sweeps"]
     for name in ("N", "n"):
         low, high = found[name]["rate"]["interval"]
         assert low <= -1.0 <= high
@@ -205,7 +172,7 @@ def test_chaos_and_samples_have_slope_minus_one(toy: Path, tmp_path: Path, capsy
 def test_slopes_and_constants_of_many_draws(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """-1 +- 0.05 over N and -1 +- 0.1 over n; N and n times the terms reach C_PoC and C_stat."""
     arguments = ("--sweeps", "N,n", "--draws", "1000", "--time", "6")
-    found = measured(capsys, str(toy / "toy.toml"), *arguments)["sweeps"]
+    found = measured(capsys, "theory", "errors", str(toy / "toy.toml"), *arguments)["sweeps"]
     assert found["N"]["rate"]["slope"] == pytest.approx(-1.0, abs=0.05)
     assert found["n"]["rate"]["slope"] == pytest.approx(-1.0, abs=0.1)
     for one in found["N"]["scaled_in_own_norm"][2:]:
@@ -216,7 +183,7 @@ def test_slopes_and_constants_of_many_draws(toy: Path, capsys: pytest.CaptureFix
 
 def test_networks_on_the_population_reach_its_constant(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--samples", "population", "--sweeps", "N", "--draws", "100", "--time", "6", "--set", "data.noise=0.0")
-    found = measured(capsys, str(toy / "toy.toml"), *arguments)["sweeps"]["N"]
+    found = measured(capsys, "theory", "errors", str(toy / "toy.toml"), *arguments)["sweeps"]["N"]
     assert found["constant_at_rest"] == pytest.approx(POC, rel=1e-3)
     values = np.array([one["value"] for one in found["scaled_in_own_norm"]])
     sems = np.array([one["sem"] for one in found["scaled_in_own_norm"]])
@@ -228,7 +195,7 @@ def test_networks_on_the_population_reach_its_constant(toy: Path, capsys: pytest
 def test_a_reduced_law_has_every_term_but_the_statistical_one(capsys: pytest.CaptureFixture[str]) -> None:
     small = ("--set", "data.dimension=6", "--set", "grid.cells=[48, 48]", "--set", "particles.widths=[16]")
     arguments = ("--time", "2", "--draws", "4")
-    found = measured(capsys, "single-index", *small, *arguments)
+    found = measured(capsys, "theory", "errors", "single-index", *small, *arguments)
     check_sums(found)
     assert term(found, "statistical")["squared"] is None
     assert "rotation symmetry" in term(found, "statistical")["undefined"]
@@ -247,7 +214,7 @@ def test_a_reduced_law_has_every_term_but_the_statistical_one(capsys: pytest.Cap
 
 def test_an_empirical_law_says_what_is_undefined(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--draws", "6", "--sweeps", "all", "-o", str(tmp_path))
-    found = measured(capsys, str(toy / "nodes.toml"), *arguments)
+    found = measured(capsys, "theory", "errors", str(toy / "nodes.toml"), *arguments)
     check_sums(found)
     for name in ("statistical", "entropic_bias", "sparse_residual"):
         assert term(found, name)["squared"] is None
@@ -259,8 +226,13 @@ def test_an_empirical_law_says_what_is_undefined(toy: Path, tmp_path: Path, caps
     assert found["sweeps"]["t"]["rate"] == pytest.approx(found["sweeps"]["t"]["carrier"], rel=0.04)
     # a coarse grid resolves too few temperatures: no curve, and no panel
     coarse = ("--set", "grid.cells=[20]", "--draws", "2", "--sweeps", "tau", "-o", str(tmp_path))
-    assert "the grid resolves" in measured(capsys, str(toy / "nodes.toml"), *coarse)["sweeps"]["tau"]["reason"]
-    labels = measured(capsys, str(toy / "nodes.toml"), "--draws", "2", "--set", "training.loss='logistic'")
+    assert (
+        "the grid resolves"
+        in measured(capsys, "theory", "errors", str(toy / "nodes.toml"), *coarse)["sweeps"]["tau"]["reason"]
+    )
+    labels = measured(
+        capsys, "theory", "errors", str(toy / "nodes.toml"), "--draws", "2", "--set", "training.loss='logistic'"
+    )
     check_sums(labels)
     assert labels["gram"]["names"] == ["time_step", "propagation_of_chaos", "optimization"]
     assert "labels" in term(labels, "rest_to_labels")["undefined"]
@@ -274,11 +246,7 @@ def test_tables_are_narrow_and_name_the_laws(toy: Path, capsys: pytest.CaptureFi
         ((str(toy / "nodes.toml"), "--sweeps", "all"), ("undefined", "rest to labels", "sweep over tau")),
         (reduced, ("undefined: a data set in 6 inputs", "Gauss nodes along the index")),
     ):
-        capsys.readouterr()
-        assert main(["theory", "errors", *source, "-q", "--draws", "4"]) == 0
-        out = capsys.readouterr().out
-        assert all(word in out for word in words), out
-        assert max(len(line) for line in out.splitlines()) < 140
+        told(capsys, "theory", "errors", *source, "--draws", "4", words=words)
 
 
 @pytest.mark.parametrize(
@@ -302,10 +270,5 @@ def test_tables_are_narrow_and_name_the_laws(toy: Path, capsys: pytest.CaptureFi
 def test_mistakes_are_named_in_one_sentence(
     toy: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    capsys.readouterr()
     source = str(toy / arguments[0]) if arguments[0].endswith(".toml") else arguments[0]
-    assert main(["theory", "errors", source, *arguments[1:], "-q"]) == 2
-    message = capsys.readouterr().err
-    assert words in message
-    assert "Traceback" not in message
-    assert len(message.splitlines()) <= 3
+    refused(capsys, "theory", "errors", source, *arguments[1:], words=words)

@@ -4,45 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from command_line import measured, refused, told, toy_study
 from scipy.special import gammaln
 
 from mfpde.cli.main import main
 
 # the toy of spec/1 section 2.8: E w^2 = 0.4994619 at rest
-TOY = """
-[network]
-activation = "tanh"
-train = ["w"]
-
-[data]
-law = "gaussian"
-dimension = 1
-target = { index = "tanh", gain = 1.5, scale = 0.8 }
-
-[training]
-temperature = 0.2
-weight_decay = 0.5
-time = 8.0
-
-[initial]
-w = { law = "normal", std = 0.5 }
-
-[grid]
-cells = [200]
-tolerance = 1e-6
-
-[particles]
-widths = [64, 1024]
-replicas = 8
-step = 0.2
-
-[output]
-snapshots = 9
-"""
+TOY = toy_study(tolerance=1e-6, widths=(64, 1024), step=0.2)
 SECOND_MOMENT = 0.4994619
 FREE = ("--set", "initial.a={law='point', value=0.0}", "--set", "initial.w.std=0.9")
 SMALL_LINEAR = ("linear-network", "--set", "grid.cells=[80, 80]", "--set", "grid.tolerance=1e-5")
@@ -56,14 +27,6 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    capsys.readouterr()
-    assert main(["theory", "weights", *arguments, "--json", "-q"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert found["ok"]
-    return found
-
-
 def gaussian_moments(k: np.ndarray) -> np.ndarray:
     """E|Z|^k of one dimension."""
     return np.exp(0.5 * k * np.log(2.0) + gammaln(0.5 * (k + 1)) - gammaln(0.5))
@@ -72,7 +35,7 @@ def gaussian_moments(k: np.ndarray) -> np.ndarray:
 def test_the_bracket_holds_and_the_growth_is_gaussian(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = measured(capsys, str(toy / "run"), "-o", str(tmp_path))
+    found = measured(capsys, "theory", "weights", str(toy / "run"), "-o", str(tmp_path))
     certified, star, start = (np.array(found[name]) for name in ("w_cert", "w_star", "w_init"))
     assert len(star) == found["largest_order"] + 1 >= 15
     assert np.all(certified <= star * (1 + 1e-12))
@@ -101,7 +64,7 @@ def test_the_bracket_holds_and_the_growth_is_gaussian(
 
 
 def test_the_study_alone_says_what_its_run_says(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    alone, run = (measured(capsys, str(toy / name)) for name in ("toy.toml", "run"))
+    alone, run = (measured(capsys, "theory", "weights", str(toy / name)) for name in ("toy.toml", "run"))
     assert alone["moments"] == pytest.approx(run["moments"], rel=1e-9)
     assert alone["w_cert"] == pytest.approx(run["w_cert"], rel=1e-9)
 
@@ -110,7 +73,7 @@ def test_without_data_moments_types_and_certificate_are_closed_forms(
     toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """a = 0: N(0, 0.9^2) shrinks to N(0, 0.4); the sup is the start, and the even certified orders are sharp."""
-    found = measured(capsys, str(toy / "toy.toml"), *FREE)
+    found = measured(capsys, "theory", "weights", str(toy / "toy.toml"), *FREE)
     k = np.arange(found["largest_order"] + 1)
     assert found["w_star"] == pytest.approx(found["w_init"], rel=1e-12)
     assert np.array(found["moments"]) == pytest.approx(0.9**k * gaussian_moments(k), rel=1e-3)
@@ -123,22 +86,22 @@ def test_without_data_moments_types_and_certificate_are_closed_forms(
 
 def test_an_ensemble_carries_the_orders_of_its_sample(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """8 x 1024 neurons: 5 % allows E Z^2k/(E |Z|^k)^2 up to 21, that is k = 4; 8 x 64 atoms not even k = 3."""
-    wide = measured(capsys, str(toy / "run" / "particles.h5"))
+    wide = measured(capsys, "theory", "weights", str(toy / "run" / "particles.h5"))
     assert 4 <= wide["largest_order"] <= 5
     assert "8192 atoms" in wide["largest_order_reason"]
     assert wide["law"] == "8 networks of 1024 neurons"
     assert wide["order"] is None
-    limit = measured(capsys, str(toy / "run"))
+    limit = measured(capsys, "theory", "weights", str(toy / "run"))
     assert wide["moments"][1:4] == pytest.approx(limit["moments"][1:4], rel=0.1)
     assert wide["at_rest"] is None
     assert np.all(np.array(wide["w_cert"]) <= np.array(wide["w_star"]))
-    narrow = measured(capsys, str(toy / "run" / "particles.h5"), "--width", "64")
+    narrow = measured(capsys, "theory", "weights", str(toy / "run" / "particles.h5"), "--width", "64")
     assert narrow["largest_order"] < wide["largest_order"]
 
 
 def test_the_margin_of_the_linear_network_is_a_closed_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """g(u)^2 = (M - 1)^2: 1/4 - 0.6^2 at the start, 1/4 - (M* - 1)^2 at rest; the type there sqrt(tau/(1/2 - |g|))."""
-    found = measured(capsys, *SMALL_LINEAR, "-o", str(tmp_path))
+    found = measured(capsys, "theory", "weights", *SMALL_LINEAR, "-o", str(tmp_path))
     margin = found["margin"]["at"]
     g = 1.0 - 0.578958409190
     assert margin["start"]["margin"] == pytest.approx(0.25 - 0.36, abs=1e-6)
@@ -152,7 +115,9 @@ def test_the_margin_of_the_linear_network_is_a_closed_form(tmp_path: Path, capsy
 
 
 def test_a_block_has_smaller_moments_than_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    whole, block = (measured(capsys, *SMALL_LINEAR, "--block", name, "--orders", "6") for name in ("all", "w"))
+    whole, block = (
+        measured(capsys, "theory", "weights", *SMALL_LINEAR, "--block", name, "--orders", "6") for name in ("all", "w")
+    )
     assert (whole["dimension"], block["dimension"]) == (2, 1)
     assert np.all(np.array(block["moments"][1:]) < np.array(whole["moments"][1:]))
     assert block["largest_order"] == 6
@@ -161,7 +126,9 @@ def test_a_block_has_smaller_moments_than_the_whole(capsys: pytest.CaptureFixtur
 
 
 def test_moments_on_a_circle_are_bounded(capsys: pytest.CaptureFixture[str]) -> None:
-    found = measured(capsys, "kuramoto", "--set", "training.time=1.0", "--set", "output.snapshots=3")
+    found = measured(
+        capsys, "theory", "weights", "kuramoto", "--set", "training.time=1.0", "--set", "output.snapshots=3"
+    )
     k = np.arange(found["largest_order"] + 1)
     assert np.all(np.array(found["moments"]) <= np.pi**k * (1 + 1e-12))
     assert found["order_interval"][1] < 0.5
@@ -175,11 +142,7 @@ def test_tables_are_narrow_and_say_what_holds(toy: Path, capsys: pytest.CaptureF
         ((str(toy / "run" / "particles.h5"),), ("not fitted", "8 networks of 1024 neurons")),
         (SMALL_LINEAR, ("NOT normalisable", "none: the output weight moves")),
     ):
-        capsys.readouterr()
-        assert main(["theory", "weights", *source, "-q"]) == 0
-        out = capsys.readouterr().out
-        assert all(word in out for word in words), out
-        assert max(len(line) for line in out.splitlines()) < 140
+        told(capsys, "theory", "weights", *source, words=words)
 
 
 @pytest.mark.parametrize(
@@ -200,10 +163,5 @@ def test_tables_are_narrow_and_say_what_holds(toy: Path, capsys: pytest.CaptureF
 def test_mistakes_are_named_in_one_sentence(
     toy: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    capsys.readouterr()
     source = str(toy / arguments[0]) if arguments[0].startswith(("run", "toy")) else arguments[0]
-    assert main(["theory", "weights", source, *arguments[1:]]) == 2
-    message = capsys.readouterr().err
-    assert words in message
-    assert "Traceback" not in message
-    assert len(message.splitlines()) <= 3
+    refused(capsys, "theory", "weights", source, *arguments[1:], words=words)

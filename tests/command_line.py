@@ -1,0 +1,88 @@
+"""What the tests of the command line share: a verb's JSON, its table, its refusals, and the toy of known constants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from mfpde.cli.main import main
+
+Capture = pytest.CaptureFixture[str]
+
+
+def toy_study(
+    *,
+    time: float = 8.0,
+    noise: float = 0.0,
+    tolerance: float = 1e-7,
+    widths: Sequence[int] = (32,),
+    replicas: int = 8,
+    step: float = 0.1,
+    snapshots: int = 9,
+) -> str:
+    """The toy of spec/1 section 2.8 as TOML: tanh(wx) fits 0.8 tanh(1.5 x); its constants are known to six digits."""
+    return f"""
+[network]
+activation = "tanh"
+train = ["w"]
+
+[data]
+law = "gaussian"
+dimension = 1
+quadrature = 60
+target = {{ index = "tanh", gain = 1.5, scale = 0.8 }}
+noise = {noise}
+
+[training]
+temperature = 0.2
+weight_decay = 0.5
+time = {time}
+
+[initial]
+w = {{ law = "normal", std = 0.5 }}
+
+[grid]
+cells = [200]
+tolerance = {tolerance}
+
+[particles]
+widths = {list(widths)}
+replicas = {replicas}
+step = {step}
+
+[output]
+snapshots = {snapshots}
+"""
+
+
+def measured(capsys: Capture, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """The JSON object that a command line prints; ``ok`` says whether it exits with 0, as it must with ``code``."""
+    capsys.readouterr()
+    assert main([*arguments, "--json", "-q"]) == code
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert found["ok"] is (code == 0)
+    return found
+
+
+def told(capsys: Capture, *arguments: str, words: Sequence[str], columns: int = 140) -> str:
+    """The table that a command line prints: it holds all ``words``, and no line is longer than ``columns``."""
+    capsys.readouterr()
+    assert main([*arguments, "-q"]) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in words), out
+    assert out.endswith("\n")
+    assert max(len(line) for line in out.splitlines()) < columns
+    return out
+
+
+def refused(capsys: Capture, *arguments: str, words: str, code: int = 2, lines: int = 3) -> None:
+    """A command line is refused with ``code`` and a message of few ``lines`` that holds ``words``."""
+    capsys.readouterr()
+    assert main([*arguments, "-q"]) == code
+    message = capsys.readouterr().err
+    assert words in message
+    assert "Traceback" not in message
+    assert len(message.splitlines()) <= lines
