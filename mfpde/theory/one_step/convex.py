@@ -102,6 +102,21 @@ def convex_readout(table: Table, sample_ratio: float, ridge: float, which: Loss)
         x = x + part * (new_x - x)
         gains = gains + part * (new_gains - gains)
         noise = noise + part * (new_noise - noise)
+    return _readout(table, which, sample_ratio, ridge, x, gains, noise, sweeps, residual)
+
+
+def _readout(
+    table: Table,
+    which: Loss,
+    sample_ratio: float,
+    ridge: float,
+    x: Array,
+    gains: Array,
+    noise: Array,
+    sweeps: int,
+    residual: float,
+) -> ConvexReadout:
+    """What the fixed point (x, gains, noise) says of errors, losses and the learned function."""
     prediction = _prediction(table, x, gains, noise)
     train_loss, test_loss = mean_losses(table, which, prediction)
     target, mean, slope = table.target, prediction.mean, prediction.slope
@@ -116,7 +131,7 @@ def convex_readout(table: Table, sample_ratio: float, ridge: float, which: Loss)
         Overlaps(*x),
         gains,
         noise,
-        float(np.sum(noise[pairs:])),
+        float(np.sum(noise[table.pairs.shape[1] :])),
         table.kappa,
         mean,
         slope,
