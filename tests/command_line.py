@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,3 +90,29 @@ def refused(capsys: Capture, *arguments: str, words: str, code: int = 2, lines: 
     assert words in message
     assert "Traceback" not in message
     assert len(message.splitlines()) <= lines
+
+
+ROOT = Path(__file__).resolve().parent.parent
+IMPORTED = """
+import sys
+try:
+    {work}
+except SystemExit:
+    pass
+print("modules", *sys.modules)
+"""
+
+
+def modules_after(work: str, directory: Path = ROOT) -> set[str]:
+    """The modules that a fresh interpreter in ``directory`` holds after the statement ``work``."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED.format(work=work)],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split()[1:])

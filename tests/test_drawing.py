@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import legibility
 import numpy as np
 import pytest
+from command_line import modules_after
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -567,24 +566,13 @@ def test_runs_do_not_overwrite_each_other(
 
 @pytest.mark.parametrize("arguments", [["--help"], ["absent"], ["."]])
 def test_neither_help_nor_a_mistake_imports_matplotlib(arguments: list[str], tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom mfpde.cli.main import main\n"
-        f"try:\n    main(['plot', *{arguments!r}])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'matplotlib', 'numba', 'scipy'} & set(sys.modules)\nassert not heavy, heavy"
-    )
-    root = Path(__file__).resolve().parent.parent
-    environment = {"PYTHONPATH": str(root), "PATH": ""}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    held = modules_after(f"from mfpde.cli.main import main; main(['plot', *{arguments!r}])", tmp_path)
+    assert not {"matplotlib", "numba", "scipy"} & held
 
 
 def test_drawing_imports_neither_pyplot_nor_numba(run: Callable[[str], Path]) -> None:
-    directory = str(run("stationary"))
-    code = (
-        f"import sys\nfrom mfpde.cli.main import main\nassert main(['plot', {directory!r}]) == 0\n"
-        "heavy = {'matplotlib.pyplot', 'numba'} & set(sys.modules)\nassert not heavy, heavy"
-    )
-    root = Path(__file__).resolve().parent.parent
-    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True)
+    held = modules_after(f"from mfpde.cli.main import main; assert main(['plot', {str(run('stationary'))!r}]) == 0")
+    assert not {"matplotlib.pyplot", "numba"} & held
 
 
 def test_the_verb_offers_what_can_be_rendered() -> None:
