@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +15,13 @@ def _strict_floating_point() -> Iterator[None]:
     before = np.seterr(all="raise", under="ignore")
     yield
     np.seterr(**before)
+
+
+@pytest.fixture
+def one_blas_thread() -> Iterator[None]:
+    """Products of matrices by one thread: their bits are compared, and two threads on small blocks are slower."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture
