@@ -1,0 +1,1 @@
+"""Studies of ``mfpde kernel-limit``: their keys, data, runs and files."""
