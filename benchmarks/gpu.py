@@ -26,8 +26,9 @@ from peers import pairs as pair_peers
 from tables import Table, Timing, number, side_by_side
 
 from mfpde.core import cuda as backend
-from mfpde.core import interaction, pairs, parallel
+from mfpde.core import pairs, parallel
 from mfpde.core.activations import CODES
+from mfpde.core.gradient import Room, gradient_batch
 
 NEURONS = {"full": 20_000, "quick": 40}
 QUICK = {"A": (70, 40, 3)}
@@ -100,7 +101,7 @@ def gradient_variants(case: peers.Case, setting: Setting) -> list[Variant]:
     theta = np.ascontiguousarray(np.concatenate([case.a[None], case.w.T]).astype(np.float64))
     x, y = np.ascontiguousarray(case.x[:, :-1], np.float64), case.y.astype(np.float64)
     code, none = CODES[case.activation], np.zeros(1)
-    f, out, mass = np.empty((1, q)), np.empty((1, *theta.shape)), np.full(n, 1.0 / n)
+    f, out = np.empty((1, q)), np.empty((1, *theta.shape))
     at = on_device.nodes(x, precision)
     real = shared.REAL[precision]
     particles = cuda.to_device(theta.astype(real).reshape(1, -1))
@@ -135,9 +136,14 @@ def gradient_variants(case: peers.Case, setting: Setting) -> list[Variant]:
         on_device.pullback_batch(code, none, theta[None], at, (f - y) / q, out, precision)
         return result(f[0], out[0])
 
+    room = Room()
+
     def processor() -> peers.Result:
-        interaction.predict(code, none, theta, mass, x, f[0], precision=precision)
-        interaction.pullback(code, none, theta, x, (f[0] - y) / q, out[0], precision=precision)
+        def residual(values: Any) -> Any:
+            f[...] = values
+            return (values - y) / q
+
+        gradient_batch(code, none, theta[None], x, residual, out, room, precision)
         return result(f[0], out[0])
 
     found = [
@@ -322,11 +328,10 @@ def measure_small(setting: Setting, part: Part) -> None:
     for n, replicas, q, d in SMALL[setting.pick("full", "quick")]:
         rng = np.random.default_rng(4)
         theta, x = rng.standard_normal((replicas, d + 2, n)), rng.standard_normal((q, d))
-        f, out, at = np.empty((replicas, q)), np.empty_like(theta), on_device.nodes(x)
+        out, at, room = np.empty_like(theta), on_device.nodes(x), Room()
 
-        def processor(theta: Any = theta, x: Any = x, f: Any = f, out: Any = out) -> None:
-            interaction.predict_batch(code, none, theta, x, f)
-            interaction.pullback_batch(code, none, theta, x, f, out)
+        def processor(theta: Any = theta, x: Any = x, out: Any = out, room: Any = room) -> None:
+            gradient_batch(code, none, theta, x, lambda values: values, out, room)
 
         def gpu(theta: Any = theta, at: Any = at, out: Any = out) -> None:
             on_device.gradient_batch(code, none, theta, at, lambda values: values, out)

@@ -2,10 +2,11 @@
 
     f_q = (1/N) sum_i a_i sigma(w_i . x_q + b_i),   r_q = (f_q - y_q)/Q,   G_i = grad_theta_i sum_q r_q a_i sigma(z_iq)
 
-Operations are counted per pair (neuron, datum), a fused multiply-add as two: 6 d for the three passes over the
-components, the value of the activation in both passes and its slope in one (VALUE, SLOPE below, those of the shortest
-polynomials known to reach round-off), and 10 for residual, bias and output weight. The same count is used for every
-variant, so that a fraction of the peak is a fraction of the possible speed. Run: python benchmarks/interaction.py
+Operations are counted per pair (neuron, datum), a fused multiply-add as two, and only those that must be: 4 d for two
+passes over the components, value and slope of the activation once (VALUE, SLOPE below, those of the shortest
+polynomials known to reach round-off), and 10 for residual, bias and output weight. What a variant evaluates a second
+time, to spare memory or traffic, does not count. The same count is used for every variant, so that a fraction of the
+peak is a fraction of the possible speed. Run: python benchmarks/interaction.py
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from peers import interaction as peers
 from peers.interaction import Case, Result
 from tables import Table, Timing, clock_of, number, side_by_side, thread_count
 
-from mfpde.core import interaction, parallel
+from mfpde.core import parallel
 from mfpde.core.activations import CODES
+from mfpde.core.gradient import Room, gradient_batch
+from mfpde.core.interaction import Precision
 
 CASES = {"A": (100_000, 256, 10), "B": (10_000, 4096, 50), "C": (1_000_000, 64, 2)}  # neurons, data, inputs
 QUICK = {"A": (2_000, 64, 10), "B": (500, 256, 50), "C": (4_000, 32, 2)}
-PRECISIONS = {"float64": "double", "float32": "single"}
+PRECISIONS: dict[str, Precision] = {"float64": "double", "float32": "single"}
 TOLERANCE = {"float64": 1e-11, "float32": 1e-4}
 KINK = 20.0  # times the tolerance for relu, whose slope jumps where the sign of z is a matter of rounding
 VALUE = {
@@ -42,23 +45,24 @@ SLOPE = {
 
 def operations(activation: str, dtype: str, dimension: int) -> int:
     """Floating-point operations per pair of forward and backward pass."""
-    return 6 * dimension + 2 * VALUE[activation][dtype] + SLOPE[activation][dtype] + 10
+    return 4 * dimension + VALUE[activation][dtype] + SLOPE[activation][dtype] + 10
 
 
 def ours(case: Case) -> Variant:
     """mfpde: parameters by component and in double precision, arithmetic in the precision of the case."""
-    n, q = len(case.a), len(case.y)
+    q = len(case.y)
     theta = np.ascontiguousarray(np.concatenate([case.a[None], case.w.T]), np.float64)
     x = np.ascontiguousarray(case.x[:, :-1], np.float64)
-    y, mass = case.y.astype(np.float64), np.full(n, 1.0 / n)
-    code, none = CODES[case.activation], np.zeros(1)
-    f, out = np.empty(q), np.empty_like(theta)
-    options: dict[str, Any] = {} if case.dtype == np.float64 else {"precision": PRECISIONS[case.dtype.name]}
+    y, code, none = case.y.astype(np.float64), CODES[case.activation], np.zeros(1)
+    f, out, room = np.empty((1, q)), np.empty_like(theta), Room()
+
+    def residual(networks: Any) -> Any:
+        f[...] = networks
+        return (networks - y) / q
 
     def call() -> Result:
-        interaction.predict(code, none, theta, mass, x, f, **options)
-        interaction.pullback(code, none, theta, x, (f - y) / q, out, **options)
-        return f, out[0], out[1:-1].T, out[-1]
+        gradient_batch(code, none, theta[None], x, residual, out[None], room, PRECISIONS[case.dtype.name])
+        return f[0], out[0], out[1:-1].T, out[-1]
 
     return Variant("mfpde", call)
 
@@ -72,13 +76,18 @@ def _blocks(neurons: int, nodes: int) -> list[tuple[int, int]]:
 def variants(case: Case, setting: Setting) -> list[Variant]:
     n, q = len(case.a), len(case.y)
     found = [ours(case)]
-    blocked = {f"{r} x {c}": peers.numpy_blocked(case, setting.threads, r, c) for r, c in _blocks(n, q)}
+    blocked = {
+        f"{r} x {c}, {keep}": peers.numpy_blocked(case, setting.threads, r, c, keep)
+        for keep in (False, True)
+        for r, c in _blocks(n, q)
+    }
     found.append(Variant("NumPy, in blocks", fastest(blocked)[1]))
     found.append(Variant("NumPy", peers.numpy_plain(case)))
     divisors = [r for r in (40, 200, 500, 1000, 5000, 20_000) if n % r == 0 and r * q <= 1 << 22]
     jax = peer("jax", setting)
     if jax is not None:
-        scans = {str(r): peers.jax_blocked(jax, case, r) for r in setting.pick(divisors, divisors[:1])}
+        sizes = setting.pick(divisors, divisors[:1])
+        scans = {f"{r}, {keep}": peers.jax_blocked(jax, case, r, keep) for keep in (False, True) for r in sizes}
         found.append(Variant("JAX scan over blocks", fastest(scans)[1]))
         found += [Variant(name, call) for name, call in peers.jax_variants(jax, case).items()]
     else:
@@ -86,7 +95,8 @@ def variants(case: Case, setting: Setting) -> list[Variant]:
     torch = peer("torch", setting)
     if torch is not None:
         torch.set_num_threads(setting.threads)
-        loops = {str(r): peers.torch_blocked(torch, case, r) for r in setting.pick(divisors, divisors[:1])}
+        sizes = setting.pick(divisors, divisors[:1])
+        loops = {f"{r}, {keep}": peers.torch_blocked(torch, case, r, keep) for keep in (False, True) for r in sizes}
         found.append(Variant("PyTorch, in blocks", fastest(loops)[1]))
         compiled = not setting.quick  # half a minute of compilation each
         found += [Variant(name, call) for name, call in peers.torch_variants(torch, case, compiled).items()]

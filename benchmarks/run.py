@@ -32,6 +32,8 @@ SCRIPTS = (
     "transport",
     "start",
     "scaling",
+    "deep",
+    "literature",
     "gpu",
 )
 BLOCK = re.compile(r"(<!-- begin (\w+)(?:: ([^>]*?))? -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -79,6 +79,8 @@ def choose_box(problem: Problem, law: InitialLaw) -> tuple[Interval, ...]:
     rest = [_confined(problem, c) for c in problem.moving]
     if problem.convex and problem.temperature > 0.0:
         rest = _stationary_box(problem, law, [_union(a, b) for a, b in zip(start, rest, strict=True)])
+    if problem.temperature == 0.0:
+        return tuple(_with_room(c, interval) for c, interval in zip(problem.moving, start, strict=True))
     return tuple(_with_margin(c, _union(a, b)) for c, a, b in zip(problem.moving, start, rest, strict=True))
 
 
@@ -95,6 +97,15 @@ def _with_margin(c: Coordinate, interval: Interval) -> Interval:
         # small blocks start at 0; large ones have no mass there, and r^k would make the first cells needlessly stiff
         return (0.0 if lower < 2.0 * margin and c.block <= 4 else 0.9 * lower), upper + margin
     return lower - margin, upper + margin
+
+
+def _with_room(c: Coordinate, interval: Interval) -> Interval:
+    """A first box for transport, which nothing confines: a radius may fall to 0, what goes further widens the box."""
+    if c.kind == "circle":
+        return -np.pi, np.pi
+    lower, upper = interval
+    room = max(0.5 * (upper - lower), 0.1)
+    return (0.0 if c.kind == "radius" else lower - room), upper + room
 
 
 def _confined(problem: Problem, c: Coordinate) -> Interval:

@@ -27,12 +27,15 @@ from mfpde.steppers.forces import Force, Reference
 from mfpde.steppers.kernels import DOUBLE, Kernels, require_device
 from mfpde.steppers.particles import Gradient, Motion
 from mfpde.steppers.sampling import BatchForce, IntegrationError
+from mfpde.steppers.schedule import CONSTANT, Schedule
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
 # time nodes tabulated at once: bounds the memory of the limit's fields
 FIELD_STEPS = 64
+# steps of stochastic gradient descent between two looks at whether it diverged; whole blocks of the fused kernel
+SGD_STEPS = 1 << 14
 # particles whose drifts are compared between two scramblings
 ERROR_WIDTH = 256
 CHUNKS_PER_THREAD = 4.0
@@ -46,7 +49,8 @@ class EnsembleSettings:
 
     ``dynamics`` langevin (noise of the problem's temperature), gradient (none) or sgd (``batch`` fresh samples per
     step, Euler scheme, and the noise of the temperature); ``coupling`` synchronous copies or none; ``nodes``
-    quasi-random nodes where no exact force exists; ``kernels`` that sum over neurons and data.
+    quasi-random nodes where no exact force exists; ``kernels`` that sum over neurons and data; ``schedule`` how sgd
+    divides the limit's clock into steps, of ``step`` where it is constant.
     """
 
     widths: tuple[int, ...]
@@ -59,6 +63,7 @@ class EnsembleSettings:
     nodes: int = 4096
     seed: int = 0
     kernels: Kernels = DOUBLE
+    schedule: Schedule = CONSTANT
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,11 +177,13 @@ def _check(problem: Problem, settings: EnsembleSettings) -> None:
             raise ConfigError("particles.dynamics", 'is "sgd"; a [pairwise] problem has no data: langevin or gradient')
         if settings.batch < 1:
             raise ConfigError("particles.batch", f'is {settings.batch}; dynamics "sgd" needs at least 1')
+    elif settings.schedule.exponent != 0.0:
+        raise ConfigError("particles.schedule", f'belongs to dynamics "sgd"; it is "{settings.dynamics}"')
 
 
 def step_count(interval: float, step: float) -> int:
     """Equal steps of at most ``step`` between two snapshots."""
-    return max(1, int(np.ceil(interval / step - 1e-9)))
+    return CONSTANT.count(0.0, interval, step)
 
 
 def start(ensemble: Ensemble) -> EnsembleState:
@@ -253,10 +260,12 @@ def chunks(settings: EnsembleSettings, operations: Callable[[int], float]) -> tu
     return whole, sorted(shared, key=lambda chunk: -cost[chunk.width] * (chunk.stop - chunk.first))
 
 
-def _each(ensemble: Ensemble, work: Callable[[Chunk], T]) -> list[tuple[Chunk, T]]:
-    """(chunk, work(chunk)) of all replicas."""
+def _each(ensemble: Ensemble, work: Callable[[Chunk], T], alone: bool = False) -> list[tuple[Chunk, T]]:
+    """(chunk, work(chunk)) of all replicas; ``alone`` where a replica has no use for more than one thread."""
     moved = ensemble.force if ensemble.batches is None else ensemble.batches
     whole, shared = chunks(ensemble.settings, moved.operations)
+    if alone:
+        whole, shared = [], [*whole, *shared]
     return [(chunk, work(chunk)) for chunk in whole] + list(zip(shared, parallel.collect(work, shared), strict=True))
 
 
@@ -264,21 +273,22 @@ def _interval(
     ensemble: Ensemble, state: EnsembleState, before: float, now: float
 ) -> tuple[EnsembleState, dict[int, float]]:
     """Advance all widths from one snapshot to the next, FIELD_STEPS steps at a time."""
-    steps = step_count(now - before, ensemble.settings.step)
-    dt = (now - before) / steps
+    steps = ensemble.settings.schedule.steps(before, now, ensemble.settings.step)
     theta = {w: x.copy() for w, x in state.theta.items()}
     copies = None if state.copies is None else {w: x.copy() for w, x in state.copies.items()}
     wall = dict.fromkeys(theta, 0.0)
-    for done in range(0, steps, FIELD_STEPS):
-        count = min(FIELD_STEPS, steps - done)
+    fused = ensemble.batches is not None and ensemble.batches.fused
+    at_once = SGD_STEPS if fused and copies is None else FIELD_STEPS
+    for done in range(0, len(steps.sizes), at_once):
+        sizes = steps.sizes[done : done + at_once]
         fields = None
         if ensemble.guide is not None and copies is not None:
-            fields = ensemble.guide.fields(before + dt * np.arange(done, done + count + 1, dtype=np.float64))
-        work = partial(_advance, ensemble, theta, copies, fields, state.step + done, count, dt)
-        for chunk, seconds in _each(ensemble, work):
+            fields = ensemble.guide.fields(steps.times[done : done + len(sizes) + 1])
+        work = partial(_advance, ensemble, theta, copies, fields, state.step + done, sizes)
+        for chunk, seconds in _each(ensemble, work, alone=fused):
             wall[chunk.width] += seconds
-        _require_finite(theta, copies, before + dt * (done + count))
-    return EnsembleState(state.index + 1, state.step + steps, theta, copies), wall
+        _require_finite(theta, copies, float(steps.times[done + len(sizes)]))
+    return EnsembleState(state.index + 1, state.step + len(steps.sizes), theta, copies), wall
 
 
 def _advance(
@@ -287,30 +297,34 @@ def _advance(
     copies: Mapping[int, Array] | None,
     fields: Fields | None,
     step: int,
-    count: int,
-    dt: float,
+    sizes: Array,
     chunk: Chunk,
 ) -> float:
-    """Move one chunk of replicas, and its copies, ``count`` steps in place; returns the seconds it took."""
+    """Move one chunk of replicas, and its copies, by steps of ``sizes`` in place; returns the seconds it took."""
     began = perf_counter()
-    seed = particles.width_seed(ensemble.settings.seed, chunk.width)
+    seed, batches = particles.width_seed(ensemble.settings.seed, chunk.width), ensemble.batches
 
     def brownian(k: int, out: Array) -> None:
         for row, replica in enumerate(range(chunk.first, chunk.stop)):
             noise.normals(seed, noise.BROWNIAN, replica, step + k, out[row])
 
     def own(one: Array, k: int, out: Array) -> None:
-        if ensemble.batches is None:
+        if batches is None:
             ensemble.force.gradient(one, out)
         else:
-            ensemble.batches.gradient(one, seed, chunk.first, step + k, out)
+            batches.gradient(one, seed, chunk.first, step + k, out)
 
-    systems: list[tuple[Array, Gradient]] = [(theta[chunk.width][chunk.span], own)]
-    if copies is not None and fields is not None:
-        systems.append((copies[chunk.width][chunk.span], fields.gradient))
+    systems: list[tuple[Array, Gradient]] = []
     # a run that diverges is reported by name after the interval
     with np.errstate(all="ignore"):
-        particles.integrate(systems, brownian, ensemble.motion, dt, count, ensemble.scheme)
+        if batches is not None and batches.fused:
+            batches.advance(theta[chunk.width][chunk.span], seed, chunk.first, step, sizes, ensemble.motion)
+        else:
+            systems.append((theta[chunk.width][chunk.span], own))
+        if copies is not None and fields is not None:
+            systems.append((copies[chunk.width][chunk.span], fields.gradient))
+        if systems:
+            particles.integrate(systems, brownian, ensemble.motion, sizes, len(sizes), ensemble.scheme)
     return perf_counter() - began
 
 

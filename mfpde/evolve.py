@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde import meanfield
+from mfpde import labelled, meanfield
 from mfpde import problem as problems
+from mfpde.display import Facts, Shown
 from mfpde.errors import NumericalError
 from mfpde.measures import SMALLEST_MASS, Grid, GridMeasure
 from mfpde.problem import Problem
@@ -22,8 +23,13 @@ from mfpde.steppers import grid as exponential
 from mfpde.steppers import limited
 from mfpde.tabulate import Tabulated, tabulate
 
+if TYPE_CHECKING:
+    import xarray
+
 Array = NDArray[np.float64]
 
+# of every step, over which a solution knows them
+CURVES = ("dt", "free_energy", "risk", "gap", "dissipation", "mass_error", "min_density", "boundary_mass", "defect")
 EDGE_MASS = 1e-10
 EXTENSION = 0.125
 FIRST_STEP = 1e-3
@@ -92,8 +98,8 @@ class Snapshot:
         return self.state.measure
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution(Shown):
     """Snapshots at the requested times, the history of all steps, and the reason for stopping in words."""
 
     snapshots: tuple[Snapshot, ...]
@@ -103,6 +109,31 @@ class Solution:
     @property
     def final(self) -> Snapshot:
         return self.snapshots[-1]
+
+    def to_xarray(self) -> xarray.Dataset:
+        """density(time, coordinates), f(time, node) at the stored times, and the history over ``step`` with its t.
+
+        Raises ImportError that says what to install where xarray is absent.
+        """
+        data = labelled.densities([s.time for s in self.snapshots], [s.measure for s in self.snapshots])
+        data["f"] = (("time", "node"), np.stack([s.f for s in self.snapshots]))
+        data = data.assign_coords(t=("step", [s.time for s in self.history]))
+        for name in CURVES:
+            data[name] = ("step", [getattr(s, name) for s in self.history])
+        return data.assign_attrs(reason=self.reason)
+
+    def facts(self) -> Facts:
+        """Why it stopped, steps, grid, and what the last snapshot says."""
+        last = self.final
+        grid = " × ".join(f"{axis.name} {axis.cells}" for axis in last.measure.grid.axes)
+        return [
+            ("stopped", self.reason),
+            ("stored", f"{len(self.snapshots)} times, {last.state.step} steps, {last.state.rejected} rejected"),
+            ("grid", grid),
+            ("free energy", f"{last.free_energy:.10g}, gap {last.gap:.3g}"),
+            ("risk", f"{last.risk:.6g}"),
+            ("mass error", f"{max(s.mass_error for s in self.history):.2g}"),
+        ]
 
 
 def solve(problem: Problem, initial: GridMeasure, times: Array, control: Control = Control()) -> Solution:
@@ -122,8 +153,11 @@ def evolve(
     """Yield a Snapshot at the start and after every accepted step until the last of ``times``.
 
     A continued run (state.step > 0) yields nothing for its starting point.  ``external(grid, t)`` adds a
-    time-dependent potential.  Raises NumericalError on a non-finite mass or a step that cannot be solved.
+    time-dependent potential.  Raises NumericalError on a non-finite mass or a step that cannot be solved, ValueError
+    for the exponential flux at temperature 0.
     """
+    if problem.temperature == 0.0 and control.flux != "limited":
+        raise ValueError("at temperature 0 a grid needs the limited flux")
     table = tabulate(problem, state.measure.grid) if table is None else table
     propagator = exponential.Propagator(table.grid, problem.temperature)
     z = table.skeleton(state.measure.mass)
@@ -243,7 +277,7 @@ def _observe(
     mass, problem = state.measure.mass, table.problem
     risk = problems.risk(problem, f)
     confinement = float(np.sum(mass * table.potential))
-    heat = problem.temperature * meanfield.entropy(table, mass)
+    heat = problem.temperature * meanfield.entropy(table, mass) if problem.temperature > 0.0 else 0.0
     energy = risk + confinement + heat
     local = meanfield.optimality_gap(table, mass, f)
     best = max(state.best_dual, energy - local)

@@ -162,6 +162,20 @@ def frozen_species(law: InitialLaw, frozen: tuple[Coordinate, ...]) -> Species:
     return Species(tuple(c.name for c in frozen), values, probabilities / probabilities.sum())
 
 
+def quantile_nodes(law: InitialLaw, coordinate: Coordinate, count: int) -> tuple[Array, Array]:
+    """Quantiles of a radius and nearly equal probabilities : [count] each; for what is not smooth in the radius.
+
+    The midpoint rule in s of the level u = 3 s^2 - 2 s^3, whose slope vanishes where the quantiles are singular.
+    """
+    s = (np.arange(count) + 0.5) / count
+    # from either side, as the last levels are too close to 1
+    below, half = s * s * (3.0 - 2.0 * s), 0.5 * coordinate.block
+    above = (1.0 - s) ** 2 * (1.0 + 2.0 * s)
+    square = np.where(s < 0.5, gammaincinv(half, below), gammainccinv(half, above))
+    p = 6.0 * s * (1.0 - s)
+    return law.coordinate_std(coordinate) * np.sqrt(2.0 * square), p / p.sum()
+
+
 def gauss_nodes(law: InitialLaw, coordinate: Coordinate, count: int = 12) -> tuple[Array, Array]:
     """Nodes and probabilities of one coordinate: exact atoms, or a Gauss rule of ``count`` nodes."""
     group = law.group(coordinate.group)

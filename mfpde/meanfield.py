@@ -85,8 +85,15 @@ def relative_entropy(mass: Array, reference: Array) -> float:
 
 
 def optimality_gap(table: Tabulated, mass: Array, f: Array) -> float:
-    """F(rho) - D(l'(f_rho)) = tau KL(rho | p_rho) : bounds F(rho) - min F from above for a convex risk."""
+    """F(rho) - D(l'(f_rho)) = tau KL(rho | p_rho) : bounds F(rho) - min F from above for a convex risk.
+
+    At temperature 0 its limit int Psi drho - min Psi, a bound for measures on the cells of this grid.
+    """
     tau = table.problem.temperature
+    if tau == 0.0:
+        psi = table.first_variation(problems.residual(table.problem, f))
+        lowest = psi.min(axis=tuple(range(1, mass.ndim)))
+        return float(np.sum(mass * psi) - np.sum(table.grid.species.probabilities * lowest))
     log_weight = table.grid.log_volume - table.first_variation(problems.residual(table.problem, f)) / tau
     trailing = tuple(range(1, mass.ndim))
     log_partition = logsumexp(log_weight, axis=trailing, keepdims=True)
@@ -97,7 +104,8 @@ def optimality_gap(table: Tabulated, mass: Array, f: Array) -> float:
 def dissipation(table: Tabulated, mass: Array, f: Array) -> float:
     """int rho |grad(Psi + tau log rho)|^2 (learning rates included), by centred differences on the faces."""
     mu = table.first_variation(problems.residual(table.problem, f))
-    mu += table.problem.temperature * (np.log(mass) - table.grid.log_volume)
+    if table.problem.temperature > 0.0:
+        mu += table.problem.temperature * (np.log(mass) - table.grid.log_volume)
     total = 0.0
     for k, axis in enumerate(table.grid.axes):
         slope = np.diff(mu, axis=k + 1) / axis.width

@@ -229,6 +229,15 @@ def moments(measure: Measure, order: int = 4) -> dict[str, list[float]]:
     return {name: [float(np.sum(w * x**k)) for k in range(1, order + 1)] for name, (x, w) in pairs.items()}
 
 
+def origin_mass(measure: Measure, radii: tuple[str, ...]) -> dict[str, float]:
+    """Mass at 0 of the coordinates ``radii``: in the first cell of an axis that starts at 0, or in atoms at 0."""
+    if isinstance(measure, GridMeasure):
+        starts = [axis.name for axis in measure.grid.axes if axis.name in radii and axis.lower == 0.0]
+        return {name: float(measure.marginal(name)[1][0]) for name in starts}
+    columns = {name: measure.atoms[:, measure.names.index(name)] for name in radii}
+    return {name: float(np.sum(measure.weights, where=values <= 0.0)) for name, values in columns.items()}
+
+
 def deposit(grid: Grid, atoms: Array, weights: Array) -> GridMeasure:
     """Spread weighted atoms [m, D] over the two nearest cells of each axis: mass and mean are kept exactly.
 

@@ -15,7 +15,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.display import Facts, Shown
+
 Array = NDArray[np.float64]
+# activations that a smooth quadrature does not see the kinks of
+KINKED = ("relu", "piecewise-linear")
 Kind = Literal["line", "radius", "circle"]
 
 
@@ -38,11 +42,19 @@ class Coordinate:
 
 @dataclass(frozen=True)
 class Network:
-    """phi = a sigma(<w, x> + b), f = scale * int phi drho; ``hermite``: h_k of sigma = sum h_k He_k/sqrt(k!)."""
+    """phi = a sigma(<w, x> + b), f = scale * int phi drho; ``hermite``: h_k of sigma = sum h_k He_k/sqrt(k!).
+
+    Activation "piecewise-linear": ``hermite`` holds what core.activations.flatten_pieces makes of knots and slopes.
+    """
 
     activation: str
     hermite: tuple[float, ...] = ()
     scale: float = 1.0
+
+    @property
+    def parameters(self) -> Array:
+        """Those of the activation, as the kernels take them."""
+        return np.asarray(self.hermite or (0.0,), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +91,29 @@ class Population:
     noise: float = 0.0
 
 
+@dataclass(frozen=True)
+class TwoGaussians:
+    """y = +1 or -1 with probability 1/2, x | y centred Gaussian: what full-dimensional particles train on.
+
+    The first ``informative`` of ``dimension`` inputs have the standard deviation 1 + y separation, 0 <= separation < 1,
+    the others 1 (Mei, Misiakiewicz, Montanari 2019); ``informative`` = ``dimension`` is the isotropic law.
+    """
+
+    dimension: int
+    informative: int
+    separation: float
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Dimensions of the blocks of inputs under whose rotations the law is invariant: one or two."""
+        rest = self.dimension - self.informative
+        return (self.informative, rest) if rest else (self.dimension,)
+
+    def deviation(self, label: int) -> float:
+        """Standard deviation of an informative input given the label, +1 or -1."""
+        return 1.0 + label * self.separation
+
+
 @dataclass(frozen=True, eq=False)
 class DataLaw:
     """Weighted nodes in block coordinates.
@@ -93,11 +128,16 @@ class DataLaw:
     weights: Array
     blocks: tuple[int, ...]
     offset: float = 0.0
-    population: Population | None = None
+    population: Population | TwoGaussians | None = None
+
+    @property
+    def single_index(self) -> Population | None:
+        """The Gaussian law with a target along one input, if that is what is behind the nodes."""
+        return self.population if isinstance(self.population, Population) else None
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
+@dataclass(frozen=True, eq=False, repr=False)
+class Problem(Shown):
     """A mean-field problem on the reduced coordinates of one neuron."""
 
     model: Network | Pairwise
@@ -122,6 +162,25 @@ class Problem:
     def convex(self) -> bool:
         """Whether the risk is convex in the measure: then the stationary measure is unique and certified by duality."""
         return bool(np.all(self.data.weights >= 0.0))
+
+    def facts(self) -> Facts:
+        """Model, data, loss, temperature, and which coordinates move."""
+        m, data = self.model, self.data
+        if isinstance(m, Network):
+            model = f"network, {m.activation}, scale {m.scale:g}"
+        else:
+            model = f"potential {m.potential}, interaction {m.interaction} of strength {m.strength:g}"
+        inputs = " + ".join(map(str, data.blocks))
+        law = "" if data.population is None else f" of a Gaussian law in dimension {data.population.dimension}"
+        moving = ", ".join(f"{c.name} ({c.kind}, decay {c.weight_decay:g}, rate {c.rate:g})" for c in self.moving)
+        return [
+            ("model", model),
+            ("data", f"{len(data.y)} nodes{law}, inputs in blocks of {inputs}"),
+            ("loss", f"{self.loss}, {'convex' if self.convex else 'not convex'} in the measure"),
+            ("temperature", f"{self.temperature:g}"),
+            ("moving", moving),
+            ("frozen", ", ".join(c.name for c in self.frozen) or "none"),
+        ]
 
 
 def network_coordinates(

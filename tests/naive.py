@@ -32,6 +32,7 @@ def activation(name: str, z: ArrayLike, hermite: ArrayLike = ()) -> Array:
         "quadratic": lambda: z**2,
         "identity": lambda: z + 0.0,
         "hermite": lambda: sum(c * hermite_polynomial(k, z) for k, c in enumerate(np.asarray(hermite, dtype=float))),
+        "piecewise-linear": lambda: piecewise_linear(z, hermite)[0],
     }
     return np.asarray(formulas[name]())
 
@@ -55,8 +56,20 @@ def activation_slope(name: str, z: ArrayLike, hermite: ArrayLike = ()) -> Array:
             for k, c in enumerate(np.asarray(hermite, dtype=float))
             if k > 0
         ),
+        "piecewise-linear": lambda: piecewise_linear(z, hermite)[1],
     }
     return np.asarray(formulas[name]() + np.zeros_like(z))
+
+
+def piecewise_linear(z: Array, parameters: ArrayLike) -> tuple[Array, Array]:
+    """Value and left slope as sums over jumps of the slope; parameters: knots, slopes, value at the first knot."""
+    flat = list(np.asarray(parameters, dtype=float))
+    count = len(flat) // 2 - 1
+    knots, slopes = flat[:count], flat[count:-1]
+    value, slope = flat[-1] + slopes[0] * (z - knots[0]), np.full_like(z, slopes[0])
+    for knot, jump in zip(knots, np.diff(slopes), strict=True):
+        value, slope = value + jump * np.maximum(z - knot, 0.0), slope + jump * (z > knot)
+    return value, slope
 
 
 def preactivations(theta: Array, x: Array) -> Array:

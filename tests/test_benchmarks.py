@@ -20,7 +20,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "benchmarks"
-SCRIPTS = ("machine", "interaction", "pairs", "noise", "fluxes", "ornstein_uhlenbeck", "transport", "start", "scaling")
+SCRIPTS = (
+    "machine",
+    "interaction",
+    "pairs",
+    "noise",
+    "fluxes",
+    "ornstein_uhlenbeck",
+    "transport",
+    "start",
+    "scaling",
+    "deep",
+    "literature",
+)
 
 
 @pytest.fixture
@@ -190,7 +202,10 @@ def test_peers_agree_with_the_formulas(benchmark_module: Any) -> None:
     for activation in ("tanh", "erf", "relu"):
         case = peers.make(activation, "float64", 37, 23, 3)
         expected = peers.reference(case)
-        for call in (peers.numpy_plain(case), peers.numpy_blocked(case, 1, 10, 7), peers.numpy_blocked(case, 2, 8, 23)):
+        blocked = [
+            peers.numpy_blocked(case, *sizes, keep) for sizes in ((1, 10, 7), (2, 8, 23)) for keep in (False, True)
+        ]
+        for call in (peers.numpy_plain(case), *blocked):
             assert peers.distance(call(), expected) < 1e-13
     peers = benchmark_module("peers.pairs")
     for activation in ("erf", "relu"):

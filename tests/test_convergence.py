@@ -192,7 +192,7 @@ def test_bounds_stay_below_the_poincare_constant_of_every_gibbs_measure(seed: in
         assert silent.best == pytest.approx(plain, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(activations.CODES))
+@pytest.mark.parametrize("name", sorted(activations.CODES.keys() - {"piecewise-linear"}))
 def test_constants_of_the_activations(name: str) -> None:
     """Oscillation and steepest slope, on a million points; unbounded ones must be missing."""
     z = np.linspace(-60.0, 60.0, 1_200_001)

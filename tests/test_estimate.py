@@ -134,9 +134,10 @@ def test_memory_grows_with_what_is_kept() -> None:
         return {part: found[part]["bytes"] for part in ("limit", "particles")} | {"all": found["bytes"]}
 
     base = total("particles.widths=[100000]", "particles.replicas=1")
-    twice = total("particles.widths=[200000]", "particles.replicas=1")
-    assert twice["particles"] == pytest.approx(2 * base["particles"], rel=0.02)
-    assert twice["limit"] == base["limit"]
+    four, six, eight = (total(f"particles.widths=[{n}00000]", "particles.replicas=1") for n in (4, 6, 8))
+    assert eight["particles"] == pytest.approx(2 * six["particles"] - four["particles"], rel=1e-3)
+    assert eight["particles"] == pytest.approx(2 * four["particles"], rel=0.1)
+    assert eight["limit"] == base["limit"]
     longer = total("particles.widths=[100000]", "particles.replicas=1", "output.snapshots=41")
     assert longer["particles"] > 1.5 * base["particles"]
     assert longer["all"] > longer["particles"]

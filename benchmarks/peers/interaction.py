@@ -106,10 +106,11 @@ def numpy_plain(case: Case) -> Call:
     return call
 
 
-def numpy_blocked(case: Case, threads: int, rows: int, columns: int) -> Call:
+def numpy_blocked(case: Case, threads: int, rows: int, columns: int, keep: bool = False) -> Call:
     """Blocks that stay in the cache, in place, threads outside of a single-threaded BLAS.
 
     The slope is c0 + c1 s(z) with s cheap (tanh squared, the exponential, the step), the residual is folded into x.
+    ``keep``: the values of the first pass are kept for the second, which computes z again for erf alone.
     """
     a, y = case.a, case.y
     n, q = len(a), len(y)
@@ -118,35 +119,42 @@ def numpy_blocked(case: Case, threads: int, rows: int, columns: int) -> Call:
     c0, c1 = {"tanh": (1.0, -1.0), "erf": (0.0, DENSITY), "relu": (0.0, 1.0)}[case.activation]
     starts = [list(range(t * rows, n, threads * rows)) for t in range(threads)]
     buffers = [np.empty(rows * columns, case.dtype) for _ in range(threads)]
+    stored = np.zeros(n * q if keep else 0, case.dtype)
     pool = ThreadPoolExecutor(threads)
 
-    def blocks(t: int) -> Iterator[tuple[slice, slice, Values]]:
+    def blocks(t: int) -> Iterator[tuple[slice, slice, Values, Values]]:
+        """Neurons, data, room for z, and what is kept of the block (the room itself where nothing is)."""
         for start in starts[t]:
             here = slice(start, min(start + rows, n))
             for first in range(0, q, columns):
                 there = slice(first, min(first + columns, q))
                 shape = (here.stop - here.start, there.stop - there.start)
                 z = buffers[t][: shape[0] * shape[1]].reshape(shape)
-                yield here, there, np.matmul(w[here], transposed[:, there], out=z)
+                at = start * q + first * shape[0]
+                yield here, there, z, stored[at : at + z.size].reshape(shape) if keep else z
+
+    def project(here: slice, there: slice, z: Values) -> Values:
+        return np.matmul(w[here], transposed[:, there], out=z)
 
     def value(z: Values) -> Values:
         if case.activation == "tanh":
             return np.tanh(z, out=z)
         return erf(z, out=z) if case.activation == "erf" else np.maximum(z, 0, out=z)
 
-    def bend(z: Values, kept: Values) -> Values:
+    def bend(values: Values, out: Values) -> Values:
+        """s(z), from the values, or for erf from z itself, which lies in ``out``."""
         if case.activation == "erf":
-            np.multiply(kept, kept, out=kept)
-            np.negative(kept, out=kept)
-            return np.exp(kept, out=kept)
-        return np.multiply(z, z, out=z) if case.activation == "tanh" else np.greater(z, 0, out=z)
+            np.multiply(out, out, out=out)
+            np.negative(out, out=out)
+            return np.exp(out, out=out)
+        return np.multiply(values, values, out=out) if case.activation == "tanh" else np.greater(values, 0, out=out)
 
     spare = [np.empty(rows * columns if case.activation == "erf" else 0, case.dtype) for _ in range(threads)]
 
     def forward(t: int) -> Values:
         total = np.zeros(q, case.dtype)
-        for here, there, z in blocks(t):
-            total[there] += a[here] @ value(z)
+        for here, there, _, held in blocks(t):
+            total[there] += a[here] @ value(project(here, there, held))
         return total
 
     def call() -> Result:
@@ -156,12 +164,16 @@ def numpy_blocked(case: Case, threads: int, rows: int, columns: int) -> Call:
         g_a, g = np.zeros(n, case.dtype), np.zeros_like(w)
 
         def backward(t: int) -> None:
-            for here, there, z in blocks(t):
-                kept = spare[t][: z.size].reshape(z.shape) if case.activation == "erf" else z
-                if kept is not z:
-                    np.copyto(kept, z)
-                g_a[here] += value(z) @ r[there]
-                g[here] += bend(z, kept) @ weighted[there]
+            for here, there, z, held in blocks(t):
+                exponent = z
+                if case.activation == "erf":
+                    exponent = spare[t][: z.size].reshape(z.shape)
+                    project(here, there, exponent)
+                if not keep:
+                    np.copyto(z, exponent) if exponent is not z else project(here, there, z)
+                    value(z)
+                g_a[here] += held @ r[there]
+                g[here] += bend(held, exponent) @ weighted[there]
 
         list(pool.map(backward, range(threads)) if threads > 1 else [backward(0)])
         g *= case.dtype.type(c1)
@@ -218,8 +230,8 @@ def torch_variants(torch: ModuleType, case: Case, compiled: bool) -> dict[str, C
     return found
 
 
-def torch_blocked(torch: ModuleType, case: Case, rows: int) -> Call:
-    """Blocks of neurons, in place."""
+def torch_blocked(torch: ModuleType, case: Case, rows: int, keep: bool = False) -> Call:
+    """Blocks of neurons, in place; ``keep``: the values of the first pass are kept for the second."""
     a, w, x, y = (torch.from_numpy(v) for v in (case.a, case.w, case.x, case.y))
     n, q = len(a), len(y)
     scaled = w * math.sqrt(0.5) if case.activation == "erf" else w
@@ -227,26 +239,32 @@ def torch_blocked(torch: ModuleType, case: Case, rows: int) -> Call:
     buffer = torch.empty((min(rows, n), q), dtype=w.dtype)
     value_ = {"tanh": torch.tanh_, "erf": torch.erf_, "relu": torch.relu_}[case.activation]
     blocks = [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
+    stored = torch.empty((n, q) if keep else (0, q), dtype=w.dtype)
 
     def z_of(here: slice) -> Any:
         return torch.mm(scaled[here], x.T, out=buffer[: here.stop - here.start])
 
+    def values_of(here: slice) -> Any:
+        return value_(torch.mm(scaled[here], x.T, out=stored[here])) if keep else value_(z_of(here))
+
     def call() -> Result:
         f = torch.zeros(q, dtype=w.dtype)
         for here in blocks:
-            f += a[here] @ value_(z_of(here))
+            f += a[here] @ values_of(here)
         f /= n
         r = (f - y) / q
         weighted = r[:, None] * x
         g_a, g = torch.empty_like(a), torch.empty_like(w)
         for here in blocks:
-            z = z_of(here)
+            z = z_of(here) if case.activation == "erf" or not keep else None
             if case.activation == "erf":
                 bent = torch.exp_((z * z).neg_())
-                torch.mv(value_(z), r, out=g_a[here])
-            else:
-                torch.mv(value_(z), r, out=g_a[here])
-                bent = z.mul_(z) if case.activation == "tanh" else z.gt_(0)
+            value = stored[here] if keep else value_(z)
+            torch.mv(value, r, out=g_a[here])
+            if case.activation == "tanh":
+                bent = torch.mul(value, value, out=buffer[: here.stop - here.start])
+            elif case.activation == "relu":
+                bent = torch.gt(value, 0).to(value.dtype) if keep else value.gt_(0)
             torch.mm(bent, weighted, out=g[here])
         g = a[:, None] * (c1 * g + c0 * weighted.sum(0))
         return f, g_a, g[:, :-1], g[:, -1]
@@ -302,8 +320,11 @@ def jax_variants(jax: ModuleType, case: Case) -> dict[str, Call]:
     return {"JAX jit": lambda: jax.block_until_ready(by_hand(*arrays)), "JAX jit grad": automatic}
 
 
-def jax_blocked(jax: ModuleType, case: Case, rows: int) -> Call:
-    """A scan over blocks of neurons: nothing of size N Q is stored. ``rows`` divides N."""
+def jax_blocked(jax: ModuleType, case: Case, rows: int, keep: bool = False) -> Call:
+    """A scan over blocks of neurons, in which nothing of size N Q is stored but the values, if ``keep``.
+
+    ``rows`` divides N.
+    """
     np_, lax = jax.numpy, jax.lax
     n, q, width = len(case.a), len(case.y), case.w.shape[1]
     sigma, slope = _jax_sigma(jax, case.activation), _jax_slope(jax, case.activation)
@@ -313,18 +334,21 @@ def jax_blocked(jax: ModuleType, case: Case, rows: int) -> Call:
     @jax.jit
     def blocked(a: Any, w: Any, x: Any, y: Any) -> Result:
         def forward(total: Any, block: Any) -> Any:
-            return total + block[0] @ sigma(block[1] @ x.T), None
+            value = sigma(block[1] @ x.T)
+            return total + block[0] @ value, value if keep else None
 
-        f = lax.scan(forward, np_.zeros(q, w.dtype), (a, w))[0] / n
+        total, kept = lax.scan(forward, np_.zeros(q, w.dtype), (a, w))
+        f = total / n
         r = (f - y) / q
         weighted = r[:, None] * x
 
         def backward(block: Any) -> Any:
-            z = block[1] @ x.T
-            value = sigma(z)
+            # the compiler drops z where the slope follows from the value; that of relu does
+            z = block[1] @ x.T if case.activation == "erf" or not keep else block[2]
+            value = block[2] if keep else sigma(z)
             return value @ r, block[0][:, None] * (slope(z, value) @ weighted)
 
-        g_a, g = lax.map(backward, (a, w))
+        g_a, g = lax.map(backward, (a, w, kept) if keep else (a, w))
         g = g.reshape(n, width)
         return f, g_a.reshape(n), g[:, :-1], g[:, -1]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.cli.coordinates import Coordinate, atom_coordinates, free_coordinates, with_columns
 from mfpde.cli.sources import Source
 from mfpde.errors import DataFileError, MfpdeError
 from mfpde.io import store
@@ -27,15 +28,6 @@ Array = NDArray[np.float64]
 
 ERRORS = ("function_error", "function_error_iid", "coupling_error")
 SERIES = ("risk", *ERRORS)
-
-
-@dataclass(frozen=True)
-class Coordinate:
-    """A drawn coordinate: name as in the files, kind "line", "radius" or "circle", the particle columns behind it."""
-
-    name: str
-    kind: str
-    columns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +120,10 @@ def read(source: Source) -> Output:
     rest = contents.groups.get("/stationary")
     grid, atoms = None, None
     if "theta" in group.variables:
-        coordinates = _with_columns(_atom_coordinates(group, names), names)
+        coordinates = with_columns(atom_coordinates(group, names, study), names, study)
         atoms = _atoms(group, coordinates)
     else:
-        coordinates = _with_columns(_grid_coordinates(source.limit, group), names)
+        coordinates = with_columns(_grid_coordinates(source.limit, group), names, study)
         grid = _grid(source.limit, contents, where, coordinates)
     history = contents.groups.get("/history", store.Group())
     return Output(
@@ -203,20 +195,6 @@ def _with_species(variable: store.Variable) -> Array:
     return np.expand_dims(variable.data, 1 if variable.dims[0] == "time" else 0)
 
 
-def _atom_coordinates(group: store.Group, names: tuple[str, ...]) -> tuple[Coordinate, ...]:
-    """Coordinates in which atoms differ or move; the last w is a radius where the particles have more columns."""
-    theta = group.variables["theta"].data
-    own = [str(name) for name in group.variables["parameter"].data]
-    weights = [name for name in own if name.startswith("w")]
-    reduced = len([name for name in names if name.startswith("w")]) > len(weights)
-    spread = np.ptp(theta, axis=(0, 1))
-    return tuple(
-        Coordinate(name, "radius" if reduced and name == weights[-1] else "line")
-        for k, name in enumerate(own)
-        if spread[k] > 0.0
-    )
-
-
 def _atoms(group: store.Group, coordinates: tuple[Coordinate, ...]) -> Atoms:
     own = [str(name) for name in group.variables["parameter"].data]
     columns = [own.index(c.name) for c in coordinates]
@@ -253,16 +231,6 @@ def _widths(source: Source) -> list[str]:
 
 def _width(path: Path, name: str) -> store.Group:
     return store.read(path, [name]).groups[name]
-
-
-def _with_columns(coordinates: tuple[Coordinate, ...], names: tuple[str, ...]) -> tuple[Coordinate, ...]:
-    """The particle columns behind each coordinate: a radius takes all columns of w that no other one takes."""
-    single = {c.name for c in coordinates if c.kind != "radius"}
-    rest = tuple(k for k, name in enumerate(names) if name.startswith("w") and name not in single)
-    return tuple(
-        Coordinate(c.name, c.kind, rest if c.kind == "radius" else tuple(k for k, n in enumerate(names) if n == c.name))
-        for c in coordinates
-    )
 
 
 def _ensembles(
@@ -312,7 +280,7 @@ def _particles_only(source: Source, names: tuple[str, ...]) -> Output:
     first = _width(source.particles, groups[0])
     theta = _need(source.particles, first, groups[0], "theta")
     moving = [name for k, name in enumerate(names) if len(theta) == 1 or np.any(theta[-1, ..., k] != theta[0, ..., k])]
-    coordinates = _with_columns(_free_coordinates(moving, study), names)
+    coordinates = with_columns(free_coordinates(moving, study), names, study)
     return Output(
         title=str(study.get("title", "")),
         coordinates=coordinates,
@@ -320,17 +288,3 @@ def _particles_only(source: Source, names: tuple[str, ...]) -> Output:
         logistic=study.get("training", {}).get("loss") == "logistic",
         ensembles=_ensembles(source, names, coordinates, {}),
     )
-
-
-def _free_coordinates(moving: list[str], study: Mapping[str, Any]) -> tuple[Coordinate, ...]:
-    weights = [name for name in moving if name.startswith("w")]
-    circle = study.get("pairwise", {}).get("interaction", {}).get("name") == "cosine"
-    if circle or len(moving) <= 3:
-        return tuple(Coordinate(name, "circle" if circle else "line") for name in moving)
-    if study.get("data", {}).get("law") == "gaussian" and len(weights) > 2:
-        reduced = [Coordinate("w0", "line"), Coordinate("w1", "radius")]
-    else:
-        reduced = [Coordinate("w", "radius")] if weights else []
-    before = [Coordinate("a", "line")] if "a" in moving else []
-    after = [Coordinate("b", "line")] if "b" in moving else []
-    return tuple((*before, *reduced, *after)[:3])

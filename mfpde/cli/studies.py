@@ -23,10 +23,14 @@ def run(args: argparse.Namespace) -> int:
         raise common.UsageError(f"`studies list` takes no name, got '{args.name}'", "use `mfpde studies show NAME`")
     # not needed by `show`
     from mfpde.io import config
+    from mfpde.io.deep import config as deep
+    from mfpde.io.kernel_limit import config as kernel_limit
     from mfpde.io.one_step import config as one_step
 
     titles = {name: config.parse(studies.text(name)).title for name in studies.names()}
+    titles |= {name: kernel_limit.parse(studies.text(name)).title for name in studies.names("kernel-limit")}
     titles |= {name: one_step.parse(studies.text(name)).title for name in studies.names("one-step")}
+    titles |= {name: deep.parse(studies.text(name)).title for name in studies.names("deep")}
     if args.json:
         listed = [{"name": name, "title": title, "verb": studies.verb_of(name)} for name, title in titles.items()]
         common.print_json({"ok": True, "studies": listed})
@@ -38,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(name: str | None, json: bool) -> int:
-    known = (*studies.names(), *studies.names("one-step"))
+    known = (*studies.names(), *studies.names("kernel-limit"), *studies.names("one-step"), *studies.names("deep"))
     if name is None or name not in known:
         close = difflib.get_close_matches(name or "", known, n=1, cutoff=0.5)
         hint = f"did you mean '{close[0]}'?" if close else f"the studies are {', '.join(known)}"

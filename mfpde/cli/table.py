@@ -21,6 +21,10 @@ def solve_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+# mass at radius 0 from which on it is told
+ORIGIN = 1e-6
+
+
 def _limit_lines(limit: dict[str, Any]) -> list[str]:
     size = " x ".join(str(n) for n in limit["cells"]) if limit["kind"] == "grid" else f"{limit['atoms']} atoms"
     rows = [
@@ -35,6 +39,9 @@ def _limit_lines(limit: dict[str, Any]) -> list[str]:
             ("  mass at the box", f"{limit['boundary_mass']:.1e}"),
             ("  energy increases", f"{limit['energy_increases']} of {limit['steps']} steps"),
         ]
+    if any(mass > ORIGIN for mass in limit["origin_mass"].values()):
+        found = ", ".join(f"{mass:.2g} ({name})" for name, mass in limit["origin_mass"].items())
+        rows.append(("  mass at r = 0", found))
     if "order_parameter" in limit:
         rows.append(("  order parameter", f"{limit['order_parameter']:.10g}"))
     return _aligned(rows)

@@ -1,11 +1,12 @@
 """Activations and their derivatives by integer code, on vectors and scalars.
 
 Formulas: erf is erf(z / sqrt 2), gelu z Phi(z), softplus log(1 + e^z), quadratic z^2, hermite
-sum_k c_k He_k(z) / sqrt(k!). Kernels are compiled once per code: a function argument would not survive Numba's cache,
-a branch on the code inside a loop would cost more than the activation.
+sum_k c_k He_k(z) / sqrt(k!), piecewise-linear continuous with slopes between knots. Kernels are compiled once per
+code: a function argument would not survive Numba's cache, a branch on the code inside a loop would cost more than the
+activation.
 
-Infinite arguments give the limit where there is one (erf, relu, sigmoid, softplus, tanh; gelu at -inf: NaN), NaN for
-sin and hermite; NaN gives NaN, but for relu 0.
+Infinite arguments give the limit where there is one (erf, relu, sigmoid, softplus, tanh; gelu at -inf and
+piecewise-linear where it is flat: NaN), NaN for sin and hermite; NaN gives NaN, but for relu 0.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mfpde.core.vector import filled, fma, lanes, load, select, store
 Array = NDArray[np.float64]
 Kernel = Callable[..., None]
 
-RELU, TANH, ERF, SIGMOID, GELU, SOFTPLUS, SIN, QUADRATIC, IDENTITY, HERMITE = range(10)
+RELU, TANH, ERF, SIGMOID, GELU, SOFTPLUS, SIN, QUADRATIC, IDENTITY, HERMITE, PIECEWISE = range(11)
 CODES: dict[str, int] = {
     "relu": RELU,
     "tanh": TANH,
@@ -38,19 +39,30 @@ CODES: dict[str, int] = {
     "quadratic": QUADRATIC,
     "identity": IDENTITY,
     "hermite": HERMITE,
+    "piecewise-linear": PIECEWISE,
 }
 HOMOGENEITY: dict[str, int] = {"relu": 1, "identity": 1, "quadratic": 2}
 
 
 @njit(**HELPER)
+def _relu_slope(value: Any) -> Any:
+    return select(value > 0.0, filled(value, 1.0), 0.0)
+
+
+@njit(**HELPER)
 def _relu(series: Array, z: Any) -> Any:
-    return select(z > 0.0, z, 0.0), select(z > 0.0, filled(z, 1.0), 0.0)
+    return select(z > 0.0, z, 0.0), _relu_slope(z)
+
+
+@njit(**HELPER)
+def _tanh_slope(value: Any) -> Any:
+    return fma(-value, value, 1.0)
 
 
 @njit(**HELPER)
 def _tanh(series: Array, z: Any) -> Any:
     value = tanh(z)
-    return value, fma(-value, value, 1.0)
+    return value, _tanh_slope(value)
 
 
 @njit(**HELPER)
@@ -86,8 +98,13 @@ def _quadratic(series: Array, z: Any) -> Any:
 
 
 @njit(**HELPER)
+def _identity_slope(value: Any) -> Any:
+    return filled(value, 1.0)
+
+
+@njit(**HELPER)
 def _identity(series: Array, z: Any) -> Any:
-    return z, filled(z, 1.0)
+    return z, _identity_slope(z)
 
 
 @njit(**HELPER)
@@ -103,6 +120,18 @@ def _hermite(series: Array, z: Any) -> Any:
     return value, slope
 
 
+@njit(**HELPER)
+def _piecewise(series: Array, z: Any) -> Any:
+    """The piece in which z lies: value + slope (z - knot); rows of ``series``: knot, value there, slope; left-open."""
+    knot, value, slope = filled(z, series[0]), filled(z, series[1]), filled(z, series[2])
+    for k in range(3, series.shape[0], 3):
+        above = z > series[k]
+        knot = select(above, series[k], knot)
+        value = select(above, series[k + 1], value)
+        slope = select(above, series[k + 2], slope)
+    return fma(slope, z - knot, value), slope
+
+
 _FORMULAS = {
     RELU: _relu,
     TANH: _tanh,
@@ -114,13 +143,14 @@ _FORMULAS = {
     QUADRATIC: _quadratic,
     IDENTITY: _identity,
     HERMITE: _hermite,
+    PIECEWISE: _piecewise,
 }
 
 
 def value_and_slope(code: int, series: Array, z: Any) -> Any:
     """(sigma(z), sigma'(z)) inside kernels, for a code known at compilation; relu'(0) = 0.
 
-    LLVM drops what is not used. ``series`` is hermite_series(coefficients); codes other than HERMITE do not look at it.
+    LLVM drops what is not used. ``series`` is that of the code, which those without parameters do not look at.
     """
     raise NotImplementedError("for compiled code")
 
@@ -131,6 +161,43 @@ def _value_and_slope(code: Any, series: Any, z: Any) -> Any:
         return None
     formula = _FORMULAS[code.literal_value]
     return lambda code, series, z: formula(series, z)
+
+
+# slopes that the value tells without another elementary function, by the same arithmetic as the formulas above
+_SLOPES = {RELU: _relu_slope, TANH: _tanh_slope, IDENTITY: _identity_slope}
+FROM_VALUE = frozenset(_SLOPES)
+# about how many operations the value takes
+OPERATIONS = {
+    RELU: 1,
+    TANH: 41,
+    ERF: 53,
+    SIGMOID: 45,
+    GELU: 55,
+    SOFTPLUS: 70,
+    SIN: 45,
+    QUADRATIC: 1,
+    IDENTITY: 0,
+    HERMITE: 20,
+    PIECEWISE: 10,
+}
+
+
+def slope_of_value(code: int, value: Any) -> Any:
+    """sigma'(z) inside kernels from sigma(z), for a code of FROM_VALUE known at compilation."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(slope_of_value, prefer_literal=True, strict=False, jit_options=HELPER)
+def _slope_of_value(code: Any, value: Any) -> Any:
+    if not isinstance(code, types.IntegerLiteral):
+        return None
+    formula = _SLOPES.get(code.literal_value, _identity_slope)
+    return lambda code, value: formula(value)
+
+
+def series(code: int, parameters: ArrayLike) -> Array:
+    """What kernels read of an activation's parameters: h_k for HERMITE, ``flatten_pieces`` for PIECEWISE."""
+    return piecewise_series(parameters) if code == PIECEWISE else hermite_series(parameters)
 
 
 def hermite_series(coefficients: ArrayLike) -> Array:
@@ -148,6 +215,28 @@ def hermite_series(coefficients: ArrayLike) -> Array:
     return rows.reshape(-1)
 
 
+def flatten_pieces(knots: ArrayLike, slopes: ArrayLike, value: float) -> Array:
+    """Parameters of PIECEWISE in one array: knots [K] increasing, slopes [K + 1], sigma at the first knot."""
+    return np.concatenate([np.asarray(knots, np.float64), np.asarray(slopes, np.float64), [value]])
+
+
+def pieces(parameters: ArrayLike) -> tuple[Array, Array, float]:
+    """(knots [K], slopes [K + 1], value at the first knot) from ``flatten_pieces``."""
+    flat = np.asarray(parameters, np.float64)
+    if len(flat) < 4 or len(flat) % 2:
+        raise ValueError(f"piecewise-linear has {len(flat)} parameters; it needs knots, one slope more, and a value")
+    count = len(flat) // 2 - 1
+    return flat[:count], flat[count:-1], float(flat[-1])
+
+
+def piecewise_series(parameters: ArrayLike) -> Array:
+    """Rows (knot, value there, slope), flat, one per piece; the first starts from the first knot to the left."""
+    knots, slopes, value = pieces(parameters)
+    values = value + np.concatenate([[0.0], np.cumsum(slopes[1:-1] * np.diff(knots))])
+    rows = np.stack([knots, values, slopes[1:]], axis=1)
+    return np.concatenate([[[knots[0], value, slopes[0]]], rows]).reshape(-1)
+
+
 @cache
 def _elementwise(code: int) -> Kernel:
     @kernel
@@ -160,7 +249,7 @@ def _elementwise(code: int) -> Kernel:
     return fill
 
 
-def fill(code: int, coefficients: ArrayLike, z: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def fill(code: int, parameters: ArrayLike, z: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """(sigma(z_i), sigma'(z_i)) for z of any shape, float32 in single precision, else in double."""
     dtype = np.float32 if np.asarray(z).dtype == np.float32 else np.float64
     points = np.asarray(z, dtype=dtype)
@@ -168,17 +257,20 @@ def fill(code: int, coefficients: ArrayLike, z: NDArray[Any]) -> tuple[NDArray[A
     padded = np.zeros(-(-points.size // width) * width, dtype)
     padded[: points.size] = points.reshape(-1)
     value, slope = np.empty_like(padded), np.empty_like(padded)
-    _elementwise(code)(hermite_series(coefficients), padded, value, slope)
+    _elementwise(code)(series(code, parameters), padded, value, slope)
     return value[: points.size].reshape(points.shape), slope[: points.size].reshape(points.shape)
 
 
 def evaluate(name: str, z: ArrayLike, hermite: Sequence[float] = ()) -> Array:
-    """sigma(z) of the activation called ``name``, for z of any shape. ValueError for an unknown name."""
+    """sigma(z) of the activation called ``name``, for z of any shape. ValueError for an unknown name.
+
+    ``hermite`` are the parameters of the activation: h_k of "hermite", flatten_pieces of "piecewise-linear".
+    """
     return fill(_code(name), hermite if len(hermite) else (0.0,), np.asarray(z, np.float64))[0]
 
 
 def derivative(name: str, z: ArrayLike, hermite: Sequence[float] = ()) -> Array:
-    """sigma'(z) of the activation called ``name``, for z of any shape. ValueError for an unknown name."""
+    """sigma'(z) of the activation called ``name``, for z of any shape, at a knot that from the left; see evaluate."""
     return fill(_code(name), hermite if len(hermite) else (0.0,), np.asarray(z, np.float64))[1]
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.core import parallel
-from mfpde.core.activations import hermite_series, value_and_slope
+from mfpde.core.activations import series as parameters_of
+from mfpde.core.activations import value_and_slope
 from mfpde.core.compilation import kernel
 from mfpde.core.tiles import (
     NODES,
@@ -230,7 +231,7 @@ def pullback_batch(
 ) -> None:
     """Pullbacks of R replicas: theta[R, d + 2, N], x[n, d], r[R, n], out[R, d + 2, N]."""
     dtype = DTYPES[precision]
-    nodes, series = pack_nodes(x, dtype), hermite_series(hermite)
+    nodes, series = pack_nodes(x, dtype), parameters_of(code, hermite)
     padded = np.zeros((len(r), nodes.size // max(1, x.shape[1])), dtype)
     padded[:, : r.shape[1]] = r
     kernel = _backward(code)
@@ -242,7 +243,7 @@ def potential(
 ) -> None:
     """out_i = sum_q r_q a_i sigma(w_i . x_q + b_i); theta[d + 2, N], x[n, d], r[n], out[N]."""
     dtype = DTYPES[precision]
-    nodes, series = pack_nodes(x, dtype), hermite_series(hermite)
+    nodes, series = pack_nodes(x, dtype), parameters_of(code, hermite)
     padded = np.zeros(nodes.size // x.shape[1], dtype)
     padded[: len(r)] = r
     kernel = _potential(code)
@@ -251,17 +252,19 @@ def potential(
 
 def features(code: int, hermite: Array, theta: Array, x: Array, average: Array, out: Array) -> None:
     """out_iq = sum_t average_t sigma(w_i . x_qt + b_i), no a; theta[d + 2, N], x[n, T, d], average[T], out[N, n]."""
-    _average(_features(code, False, x.shape[1] > 1), hermite, theta, x, np.broadcast_to(average, x.shape[:2]), out)
+    _average(
+        _features(code, False, x.shape[1] > 1), code, hermite, theta, x, np.broadcast_to(average, x.shape[:2]), out
+    )
 
 
 def features_derivative(code: int, hermite: Array, theta: Array, x: Array, average: Array, k: int, out: Array) -> None:
     """Derivative of features with respect to w_k (k < d) or b (k = d); shapes as in features."""
     factor = average * x[:, :, k] if k < x.shape[2] else np.broadcast_to(average, x.shape[:2])
-    _average(_features(code, True, x.shape[1] > 1), hermite, theta, x, factor, out)
+    _average(_features(code, True, x.shape[1] > 1), code, hermite, theta, x, factor, out)
 
 
 def _predict(code: int, hermite: Array, theta: Array, mass: Array, x: Array, out: Array, precision: Precision) -> None:
-    nodes, series = pack_nodes(x, DTYPES[precision]), hermite_series(hermite)
+    nodes, series = pack_nodes(x, DTYPES[precision]), parameters_of(code, hermite)
     kernel = _forward(code)
     sums = nodes.size // x.shape[1] * SUMS
 
@@ -284,11 +287,11 @@ def each_span(particles: int, nodes: int, work: Callable[[tuple[int, int]], Any]
     return parallel.collect(work, spans)
 
 
-def _average(kernel: Kernel, hermite: Array, theta: Array, x: Array, factor: Array, out: Array) -> None:
+def _average(kernel: Kernel, code: int, hermite: Array, theta: Array, x: Array, factor: Array, out: Array) -> None:
     """Run a feature kernel on x[n, T, d], an average padded to whole blocks of zero factor."""
     n, angles, d = x.shape
     whole = -(-angles // NODES) * NODES if angles > 1 else 1
     points, padded = np.zeros((n, whole, d)), np.zeros(-(-n * whole // NODES) * NODES)
     points[:, :angles] = x
     padded[: n * whole].reshape(n, whole)[:, :angles] = factor
-    kernel(hermite_series(hermite), theta, pack_nodes(points.reshape(-1, d), np.float64), padded, n, out)
+    kernel(parameters_of(code, hermite), theta, pack_nodes(points.reshape(-1, d), np.float64), padded, n, out)

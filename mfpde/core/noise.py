@@ -32,7 +32,7 @@ _STREAM_SHIFT = 24  # component pairs below 2^24, streams below 2^7, one bit for
 _UNIFORM = 0
 _NORMAL = 1 << 31
 _WIDTH = LANES[types.float64]
-_LANE_NUMBERS = np.arange(_WIDTH, dtype=np.int64).view(np.float64)
+LANE_NUMBERS = np.arange(_WIDTH, dtype=np.int64).view(np.float64)
 # numbers per thread below which handing them over costs more than it saves, about 0.15 ms
 _SHARE = 1 << 18
 
@@ -82,7 +82,7 @@ def _fill(k0: int, k1: int, step: int, label: int, replica: int, first: int, out
             for block in range((stop - start + width - 1) // width):
                 # The last vector may overlap its neighbour and write the same bits again: a number knows its particle.
                 i = min(start + block * width, columns - width)
-                particle = bits_of(load(_LANE_NUMBERS, 0)) + (first + i)
+                particle = bits_of(load(LANE_NUMBERS, 0)) + (first + i)
                 a, b = philox(step, particle, label + pair, replica + r, k0, k1)
                 if label >= _NORMAL:
                     u, v = box_muller(a, b)
@@ -90,6 +90,35 @@ def _fill(k0: int, k1: int, step: int, label: int, replica: int, first: int, out
                     u, v = unit(a), unit(b)
                 store(y, i, v)
                 store(x, i, u)
+
+
+@kernel
+def _fill_steps(k0: int, k1: int, step: int, label: int, replica: int, out: Array) -> None:
+    """out[components, particles, steps], steps whole vectors: column k is the step ``step`` + k of one replica."""
+    components, particles, steps = out.shape
+    for pair in range((components + 1) // 2):
+        for particle in range(particles):
+            # as in _fill: a last component without partner is written twice
+            x, y = out[2 * pair, particle], out[min(2 * pair + 1, components - 1), particle]
+            for first in range(0, steps, lanes(out)):
+                counter = bits_of(load(LANE_NUMBERS, 0)) + (step + first)
+                a, b = philox(counter, particle, label + pair, replica, k0, k1)
+                if label >= _NORMAL:
+                    u, v = box_muller(a, b)
+                else:
+                    u, v = unit(a), unit(b)
+                store(y, first, v)
+                store(x, first, u)
+
+
+def _draw_steps(kind: int, seed: int | np.uint64, stream: int, replica: int, step: int, out: Array) -> None:
+    steps = out.shape[2]
+    whole = -(-steps // _WIDTH) * _WIDTH
+    numbers = out if whole == steps and out.flags.c_contiguous else np.empty((*out.shape[:2], whole))
+    key = int(seed)
+    _fill_steps(key & _MASK, key >> 32, step, kind + (stream << _STREAM_SHIFT), replica, numbers)
+    if numbers is not out:
+        out[...] = numbers[..., :steps]
 
 
 def _draw(kind: int, seed: int | np.uint64, stream: int, replica: int, step: int, out: Array, first: int) -> None:
@@ -121,3 +150,19 @@ def normals(seed: int | np.uint64, stream: int, replica: int, step: int, out: Ar
 def uniforms(seed: int | np.uint64, stream: int, replica: int, step: int, out: Array, first: int = 0) -> None:
     """Uniform numbers on the open interval (0, 1), indexed as in normals and independent of those."""
     _draw(_UNIFORM, seed, stream, replica, step, out, first)
+
+
+def normals_by_step(seed: int | np.uint64, stream: int, replica: int, step: int, out: Array) -> None:
+    """The numbers of ``normals`` for many steps at once: out[components, particles, steps], from ``step`` on."""
+    _draw_steps(_NORMAL, seed, stream, replica, step, out)
+
+
+def uniforms_by_step(seed: int | np.uint64, stream: int, replica: int, step: int, out: Array) -> None:
+    """The numbers of ``uniforms`` for many steps at once, indexed as in ``normals_by_step``."""
+    _draw_steps(_UNIFORM, seed, stream, replica, step, out)
+
+
+def normal_address(seed: int | np.uint64, stream: int) -> tuple[int, int, int]:
+    """(k0, k1, label) for kernels that draw for themselves: philox(step, particle, label + pair, replica, k0, k1)."""
+    key = int(seed)
+    return key & _MASK, key >> 32, _NORMAL + (stream << _STREAM_SHIFT)

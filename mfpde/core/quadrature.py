@@ -88,6 +88,20 @@ def hermite_functions(kmax: int, z: ArrayLike) -> Array:
     return values
 
 
+def laguerre_functions(degree: int, alpha: float, s: Array) -> Array:
+    """Laguerre polynomials orthonormal under the Gamma(alpha + 1) law, degrees 0..degree : [degree + 1, len(s)].
+
+    s = |x|^2/2 of x ~ N(0, I_block) has that law with alpha = block/2 - 1.
+    """
+    values = np.ones((degree + 1, *s.shape))
+    previous = np.zeros_like(s)
+    for k in range(degree):
+        below = np.sqrt(k * (k + alpha)) * previous
+        previous = values[k]
+        values[k + 1] = ((2.0 * k + alpha + 1.0 - s) * values[k] - below) / np.sqrt((k + 1.0) * (k + 1.0 + alpha))
+    return values
+
+
 def hermite_coefficients(function: Callable[[Array], Array], kmax: int, n: int = 200) -> Array:
     """Coefficients E[g(Z) h_k(Z)], k = 0..kmax, Z ~ N(0, 1), by the n-node Gauss-Hermite rule; g maps arrays to arrays.
 

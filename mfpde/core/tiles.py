@@ -13,20 +13,19 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mfpde.core.compilation import HELPER, kernel
-from mfpde.core.vector import LANES, filled, fma, lanes, load, load_as, spread, store
+from mfpde.core.vector import CACHE_LINE, LANES, filled, fma, lanes, load, load_as, spread, store
 
 Array = NDArray[Any]
 
 NODES = 4
 WIDEST = max(LANES.values())
-_CACHE_LINE = 64
 
 
 @njit(**HELPER)
 def workspace(size: int, like: Array) -> Array:
     """Uninitialised numbers of the type of ``like`` that start on a cache line: loads across two lines cost twice."""
-    room = np.empty(size + _CACHE_LINE // like.itemsize, like.dtype)
-    skip = (-(room.ctypes.data // like.itemsize)) % (_CACHE_LINE // like.itemsize)
+    room = np.empty(size + CACHE_LINE // like.itemsize, like.dtype)
+    skip = (-(room.ctypes.data // like.itemsize)) % (CACHE_LINE // like.itemsize)
     return room[skip : skip + size]
 
 

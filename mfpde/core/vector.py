@@ -24,6 +24,7 @@ from numba.extending import intrinsic, lower_builtin, overload, register_model
 LANES = {types.float64: 32, types.float32: 64}
 REGISTER = {types.float64: 8, types.float32: 16}
 SUMS = 8
+CACHE_LINE = 64
 _BITS = {types.float64: types.int64, types.float32: types.int32}
 _FLOAT_OF = {bits: number for number, bits in _BITS.items()}
 
@@ -305,6 +306,38 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, offset, value), codegen
+
+
+@intrinsic
+def stream(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+    """``store`` past the caches, for what is not read soon: the element must lie on a cache line."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        where, _ = _vector_at(context, builder, sig, args, value.count)
+        written = builder.store(args[2], where, align=CACHE_LINE)
+        one = ir.Constant(ir.IntType(32), 1)
+        written.set_metadata("nontemporal", builder.module.add_metadata([one]))
+        return context.get_dummy_value()
+
+    return types.void(array, offset, value), codegen
+
+
+@intrinsic
+def prefetch(typingctx: Any, array: Any, offset: Any) -> Any:
+    """Ask for the vector from the element on before it is read; it may lie beyond the end of the array."""
+    size = LANES[array.dtype] * array.dtype.bitwidth // 8
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        request = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        start = builder.bitcast(_element_at(context, builder, sig, args), byte)
+        for line in range(0, size, CACHE_LINE):
+            # for reading, to be kept in all caches, data
+            builder.call(request, [builder.gep(start, [ir.IntType(64)(line)]), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, offset), codegen
 
 
 @intrinsic

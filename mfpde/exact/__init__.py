@@ -9,6 +9,7 @@
 ``manufactured``            the external potential that makes a chosen moving Gaussian exact
 ``gaussian_pairs``          quadratic pairs at stationarity: the law of k among N particles, its entropy and distance
 ``coupling``                the error of synchronous copies when the drift is linear
+``two_gaussians``           classes of different width in infinite dimension: two numbers, and the flow of any atoms
 ``gaussian``                densities, cell averages, entropies, moments, radii
 ``references``              numbers of one network problem, computed once to many digits
 ==========================  ===============================================================================
@@ -29,6 +30,7 @@ from mfpde.exact import (
     manufactured,
     ornstein_uhlenbeck,
     references,
+    two_gaussians,
 )
 
 __all__ = [
@@ -42,4 +44,5 @@ __all__ = [
     "manufactured",
     "ornstein_uhlenbeck",
     "references",
+    "two_gaussians",
 ]

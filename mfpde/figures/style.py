@@ -6,6 +6,7 @@ for, and nothing is kept alive between figures.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import threading
@@ -115,9 +116,14 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     target = os.fspath(path)
     data = render(figure, os.path.splitext(target)[1].lstrip(".").lower())
     part = f"{target}.part"
-    with open(part, "wb") as file:
-        file.write(data)
-    os.replace(part, target)
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+        os.replace(part, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
 
 
 def label_widths(ax: Axes, widths: Sequence[int] | np.ndarray) -> None:
@@ -207,7 +213,9 @@ def axis_label(name: str, kind: str = "line") -> str:
     """The parameter name a, b, w, w0, w1 … as mathematics: w0 becomes w with the index 0, a radius shows what it is."""
     symbol = f"{name[0]}_{{{name[1:]}}}" if len(name) > 1 and name[1:].isdigit() else name
     if kind == "radius":
-        return "$|w|$" if name == "w" else f"${symbol}=|w_\\perp|$"
+        # a first block with rotations of its own is the informative subspace of two Gaussians
+        side = "\\parallel" if name == "w0" else "\\perp"
+        return "$|w|$" if name == "w" else f"${symbol}=|w_{side}|$"
     return f"${symbol}$"
 
 

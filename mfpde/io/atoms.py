@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import problem as problems
-from mfpde.errors import MfpdeError
 from mfpde.io import store
+from mfpde.io.breakdown import numerical
 from mfpde.io.build import Study
 from mfpde.io.origin import read_own, root_attributes
 from mfpde.measures import ParticleMeasure
@@ -45,6 +45,7 @@ class AtomLimit:
         return ParticleMeasure(self.names, self.theta[k], self.weights)
 
 
+@numerical
 def run_atoms(
     study: Study,
     path: str,
@@ -74,7 +75,7 @@ def run_atoms(
             if time.perf_counter() - last_save >= checkpoint:
                 _save(_joined(study, before, found, wall + time.perf_counter() - began, False), path)
                 last_save = time.perf_counter()
-    except (KeyboardInterrupt, MfpdeError):
+    except (KeyboardInterrupt, Exception):
         if found or before is not None:
             _save(_joined(study, before, found, wall + time.perf_counter() - began, False), path)
         raise

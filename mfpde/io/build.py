@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from mfpde import datalaws
 from mfpde.confinement import check_normalisable
+from mfpde.core import activations
 from mfpde.domain import MAX_DIMENSION, choose_grid
 from mfpde.errors import ConfigError
 from mfpde.initial import GroupLaw, InitialLaw
 from mfpde.io import data, schema, studies
+from mfpde.io.breakdown import numerical
 from mfpde.measures import Grid
 from mfpde.pairwise import pairwise_problem
-from mfpde.problem import DataLaw, Network, Population, Problem, network_coordinates
+from mfpde.problem import DataLaw, Network, Population, Problem, TwoGaussians, network_coordinates
 
 Array = NDArray[np.float64]
 
@@ -38,9 +40,15 @@ class Study:
         """Whether the limit fits on a grid (or, at temperature 0, on atoms of a product rule)."""
         return 1 <= len(self.problem.moving) <= MAX_DIMENSION
 
+    @property
+    def by_atoms(self) -> bool:
+        """Whether the limit is carried by atoms: at temperature 0, unless the flux of a grid is asked for."""
+        return self.problem.temperature == 0.0 and self.config.grid.flux != "limited"
+
     @cached_property
+    @numerical
     def grid(self) -> Grid:
-        """The grid of the study; raises ConfigError if there is none."""
+        """The grid of the study; raises ConfigError if there is none, NumericalError where the search breaks down."""
         cells, bounds = self.config.grid.cells, self.config.grid.bounds
         return choose_grid(
             self.problem,
@@ -67,7 +75,10 @@ def build(config: schema.Config, name: str, directory: Path | None) -> Study:
         {group: training.decay(group) for group in schema.GROUPS},
         {group: getattr(training.rates, group) for group in schema.GROUPS},
     )
-    model = Network(network.activation, network.hermite, network.scale)
+    parameters = network.hermite
+    if network.activation == "piecewise-linear":
+        parameters = tuple(activations.flatten_pieces(network.knots, network.slopes, network.value).tolist())
+    model = Network(network.activation, parameters, network.scale)
     problem = Problem(model, law_of_data, training.loss, training.temperature, coordinates)
     law = _initial_law(config, problem, dimension)
     check_normalisable(problem, law)
@@ -111,6 +122,11 @@ def _data_law(config: schema.Config, directory: Path | None) -> tuple[DataLaw, i
             population = Population(law.dimension, "tanh", gain=target.gain, scale=target.scale, noise=law.noise)
         nodes = datalaws.gaussian(population, loss, law.quadrature)
         return nodes, law.dimension, f"x ~ N(0, I_{law.dimension}), {len(nodes.y)} quadrature nodes"
+    if isinstance(law, schema.TwoGaussiansData):
+        gaussians = TwoGaussians(law.dimension, law.informative or law.dimension, law.separation)
+        found = datalaws.two_gaussians(gaussians, law.quadrature)
+        what = f"y = +-1, x | y Gaussian in dimension {law.dimension}, {gaussians.informative} inputs informative"
+        return found, law.dimension, f"{what}, {len(found.y)} quadrature nodes"
     if isinstance(law, schema.EmpiricalData):
         file = studies.find_data(law.file, directory)
         x, y, description = data.read_table(

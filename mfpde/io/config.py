@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfpde.errors import ConfigError
 from mfpde.io import rules, studies
 from mfpde.io.explain import check_values
 from mfpde.io.schema import Config
@@ -21,10 +20,7 @@ from mfpde.io.tables import sha256 as sha256
 from mfpde.io.tables import to_toml as to_toml
 
 # Tables that may be written as a bare name, and the key the name stands for.
-_BARE = {("pairwise", "potential"): "name", ("pairwise", "interaction"): "name"}
-_LATER = {
-    "two-gaussians": 'is "two-gaussians", which belongs to a later release; use "gaussian", "empirical" or "nodes"'
-}
+BARE = {("pairwise", "potential"): "name", ("pairwise", "interaction"): "name"}
 
 
 @dataclass(frozen=True)
@@ -53,9 +49,6 @@ def parse(text: str, overrides: Iterable[str] = ()) -> Config:
 def convert(raw: dict[str, Any]) -> Config:
     """Validated and resolved Config from the nested tables of a TOML document."""
     check_values(raw, ())
-    data = raw.get("data")
-    if isinstance(data, dict) and isinstance(data.get("law"), str) and data["law"] in _LATER:
-        raise ConfigError("data.law", _LATER[data["law"]])
     config = structured(raw, Config)
     rules.check_sections(config)
     config = rules.resolve(config)
@@ -65,7 +58,7 @@ def convert(raw: dict[str, Any]) -> Config:
 
 def _expand(raw: dict[str, Any]) -> None:
     """Write bare names as tables, so that ``--set`` can reach their parameters; supply the default data law."""
-    for (section, key), tag in _BARE.items():
+    for (section, key), tag in BARE.items():
         table = raw.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = {tag: table[key]}

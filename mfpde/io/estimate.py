@@ -13,13 +13,15 @@ import numpy as np
 
 from mfpde import datalaws, ensemble, tabulate
 from mfpde.core import parallel
+from mfpde.core.gradient import kept_bytes
 from mfpde.io.build import Study
 from mfpde.io.particles import settings_of
 from mfpde.measures import Grid
-from mfpde.problem import Pairwise
+from mfpde.problem import KINKED, Pairwise
 from mfpde.steppers import atoms, forces, particles, sampling, table
-from mfpde.steppers.forces import Force, PairForce
+from mfpde.steppers.forces import Force, NodeForce, PairForce
 from mfpde.steppers.sampling import BatchForce
+from mfpde.tabulate.averages import average_cost, averaged
 
 MIB = 1 << 20
 NUMBER = 8
@@ -58,7 +60,7 @@ def estimate(study: Study, only: str | None = None, figures: bool = True, driven
     found: dict[str, Any] = {"snapshots": len(study.times), "threads": parallel.size()}
     kept = drawn = 0
     if study.on_grid and only != "particles":
-        found["limit"] = limit = _grid(study) if study.problem.temperature > 0.0 else _atoms(study)
+        found["limit"] = limit = _atoms(study) if study.by_atoms else _grid(study)
         kept, drawn = limit.pop("result"), limit.pop("drawn")
     peaks = [found.get("limit", {}).get("bytes", 0)]
     if only not in ("limit", "stationary"):
@@ -126,11 +128,11 @@ def _atoms(study: Study) -> dict[str, Any]:
     problem = study.problem
     measure = atoms.initial_atoms(problem, study.law)
     state, result = measure.atoms.nbytes, measure.atoms.nbytes * len(study.times)
-    nodes = len(problem.data.y) * _rotations(study)
+    one = average_cost(problem) if averaged(problem) else _rotations(study) * _evaluation(study)
     evaluations = 12.0 * 20.0 * len(study.times)
     return {
         "atoms": len(measure.weights),
-        "seconds": evaluations * 2.0 * len(measure.weights) * nodes * _evaluation(study) / parallel.size(),
+        "seconds": evaluations * 2.0 * len(measure.weights) * len(problem.data.y) * one / parallel.size(),
         "bytes": DOP853_ARRAYS * state + 3 * result + _data(study),
         "result": result,
         "drawn": result,
@@ -151,7 +153,7 @@ def _particles(study: Study, driven: bool) -> dict[str, Any]:
     moved = sampling.batch_force(problem, settings.batch, None) if settings.dynamics == "sgd" else exact
     copying = driven and settings.coupling == "synchronous"
     heun = settings.scheme == "heun" and settings.dynamics != "sgd"
-    stages = (2 if heun else 1) * ensemble.step_count(float(study.times[-1]), settings.step)
+    stages = (2 if heun else 1) * settings.schedule.count(0.0, float(study.times[-1]), settings.step)
 
     def operations(force: Force | BatchForce | None, width: int) -> float:
         return 2.0 * width * settings.nodes if force is None else force.operations(width)
@@ -160,11 +162,14 @@ def _particles(study: Study, driven: bool) -> dict[str, Any]:
     observed = len(study.times) * settings.replicas * sum(operations(exact, w) for w in settings.widths)
     seconds = gradients * _operation(study, moved) + (2 if copying else 1) * observed * _operation(study, exact)
     neurons = sum(settings.widths) * settings.replicas
-    seconds += stages * neurons * len(particles.motion(problem, True).rows) * NUMBERS
+    move = particles.motion(problem, settings.dynamics != "gradient")
+    # without noise a fused step of SGD updates the parameters while it sums
+    if move.noisy or not (isinstance(moved, BatchForce) and moved.fused):
+        seconds += stages * neurons * len(move.rows) * NUMBERS
     if copying:
         seconds += stages * neurons * _copy(study)
     whole, shared = ensemble.chunks(settings, lambda width: operations(moved, width))
-    working = [[_scratch(study, c, heun, isinstance(moved, PairForce)) for c in part] for part in (whole, shared)]
+    working = [[_scratch(study, c, heun, moved) for c in part] for part in (whole, shared)]
     scratch = max(max(working[0], default=0), sum(sorted(working[1])[-parallel.size() :]))
 
     # positions before and after an interval, and what is recorded; then the records and the file made of them
@@ -183,11 +188,31 @@ def _particles(study: Study, driven: bool) -> dict[str, Any]:
     }
 
 
-def _scratch(study: Study, chunk: ensemble.Chunk, heun: bool, pairs: bool) -> int:
-    """Bytes of a chunk while it moves: noise, slopes and predicted positions, and what a pair kernel reads beside."""
+def _scratch(study: Study, chunk: ensemble.Chunk, heun: bool, moved: Force | BatchForce | None) -> int:
+    """Bytes of a chunk while it moves: noise, slopes and predicted positions, and what its kernels hold beside."""
     rows, noise = particles.row_count(study.problem), len(particles.motion(study.problem, True).rows)
-    replicas = chunk.stop - chunk.first
-    return NUMBER * chunk.width * (replicas * (noise + (2 if heun else 1) * rows) + (2 * rows if pairs else 0) + 4)
+    replicas, pairs = chunk.stop - chunk.first, isinstance(moved, PairForce)
+    rows_held = replicas * (noise + (2 if heun else 1) * rows) + (2 * rows if pairs else 0) + 4
+    return NUMBER * chunk.width * rows_held + _kept(study, chunk, moved)
+
+
+def _kept(study: Study, chunk: ensemble.Chunk, moved: Force | BatchForce | None) -> int:
+    """Bytes of the values that a sum over nodes keeps from its first pass to the second."""
+    settings = settings_of(study)
+    kernels = settings.kernels
+    if isinstance(moved, NodeForce):
+        nodes, replicas = len(moved.law.target), chunk.stop - chunk.first
+    elif isinstance(moved, BatchForce) and not moved.fused:
+        nodes, replicas = settings.batch, 1
+    elif moved is None:
+        nodes, replicas = settings.nodes, chunk.stop - chunk.first
+    else:
+        return 0
+    if kernels.device == "cuda":
+        return 0
+    code, _ = forces.activation_arguments(study.problem)
+    inputs = forces.full_dimension(study.problem)
+    return kept_bytes(code, replicas, chunk.width, nodes, inputs, kernels.precision)
 
 
 def _operation(study: Study, force: Force | BatchForce | None) -> float:
@@ -219,13 +244,13 @@ def _rotations(study: Study) -> int:
     model = study.problem.model
     if isinstance(model, Pairwise):
         return 1
-    return len(datalaws.rotation_average(study.problem.data, model.activation != "relu")[1])
+    return len(datalaws.rotation_average(study.problem.data, model.activation not in KINKED)[1])
 
 
 def _fields(study: Study) -> int:
     """Tables of the limit's field behind a reduction: its directions, and the times of one stretch."""
     cells = 1
-    for axis in study.grid.axes if study.problem.temperature > 0.0 else ():
+    for axis in () if study.by_atoms else study.grid.axes:
         if axis.coordinate.group == "w":
             spacing = max(table.SPACING, (axis.upper - axis.lower) / table.LARGEST_AXIS)
             cells *= int((axis.upper - axis.lower) / spacing) + 8

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import evolve, stationary
-from mfpde.errors import MfpdeError
+from mfpde.errors import NumericalError
 from mfpde.initial import initial_measure
 from mfpde.io import limit_file, store
+from mfpde.io.breakdown import numerical
 from mfpde.io.build import Study
 from mfpde.io.interrupt import held
 from mfpde.io.limit_file import HISTORY, Flux, Limit
@@ -38,13 +39,14 @@ ENERGY_ROUND_OFF = 1e-13
 EDGE_WARNING = 1e-6
 
 
+@numerical
 def run_limit(
     study: Study, path: str, *, resume: bool = False, checkpoint: float = 10.0, report: Report | None = None
 ) -> Limit:
     """Integrate the limit of ``study`` and write it to ``path``; ``report(time, free_energy, gap)`` after every step.
 
-    With ``resume`` a file of the same study continues, a finished one is only read.  An interruption or a numerical
-    failure writes a checkpoint and goes on as the exception it was.
+    With ``resume`` a file of the same study continues, a finished one is only read.  An interruption or a failure
+    writes a checkpoint and goes on as the exception it was.
     """
     run = None
     if resume and os.path.exists(path):
@@ -67,10 +69,11 @@ def run_limit(
         edge = max(run.history["boundary_mass"])
         if edge > EDGE_WARNING:
             log.warning("up to %.2g of the mass stood at the edge of the box: widen grid.bounds", edge)
-        run.rest = stationary.stationary(run.take_table(), run.f[-1])
+        if study.problem.temperature > 0.0:  # at 0 there is no Gibbs measure, and minimisers need not be one
+            run.rest = stationary.stationary(run.take_table(), run.f[-1])
         limit = run.pack(True)
         limit_file.save(limit, path, run.state)
-    except (KeyboardInterrupt, MfpdeError):
+    except (KeyboardInterrupt, Exception):
         if run.times:
             limit_file.save(run.pack(False), path, run.state)
         raise
@@ -82,6 +85,7 @@ def load_limit(study: Study, path: str) -> Limit:
     return limit_file.load(study, path)[0]
 
 
+@numerical
 def save_stationary(study: Study, path: str) -> stationary.Stationary:
     """The stationary measure alone, from the initial law as first guess, written to ``path``."""
     table = tabulate(study.problem, study.grid)
@@ -176,7 +180,8 @@ def _start(study: Study) -> _Run:
     grid = study.grid
     measure = initial_measure(study.law, grid)
     table = tabulate(study.problem, grid)
-    flux = _choose_flux(study, evolve.weighted_peclet(table, measure.mass))
+    noisy = study.problem.temperature > 0.0
+    flux = _choose_flux(study, evolve.weighted_peclet(table, measure.mass)) if noisy else "limited"
     run = _Run(study, evolve.State(measure, 0.0), flux, table.choice.summary)
     run.table = table
     return run
@@ -197,6 +202,8 @@ def _tell(grid: Grid, table: Tabulated) -> None:
 
 
 def _choose_flux(study: Study, peclet: float) -> Flux:
+    if np.isnan(peclet):
+        raise NumericalError("the first variation of the initial law is not finite")
     wanted = study.config.grid.flux
     if wanted != "auto":
         return wanted

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import ensemble as ensembles
-from mfpde.errors import MfpdeError
-from mfpde.io import store
+from mfpde.io import schema, store
+from mfpde.io.breakdown import numerical
 from mfpde.io.build import Study
 from mfpde.io.interrupt import held
 from mfpde.io.origin import read_own, root_attributes
 from mfpde.steppers.drive import Drive
 from mfpde.steppers.kernels import Kernels
+from mfpde.steppers.schedule import CONSTANT, Schedule
 
 Array = NDArray[np.float64]
 
@@ -50,6 +51,7 @@ class Particles:
     finished: bool
 
 
+@numerical
 def run_particles(
     study: Study,
     drive: Drive | None,
@@ -84,7 +86,7 @@ def run_particles(
                 last_save = time.perf_counter()
         run.finished = True
         _save(run, ensemble, path)
-    except (KeyboardInterrupt, MfpdeError):
+    except (KeyboardInterrupt, Exception):
         if run.state is not None:
             _save(run, ensemble, path)
         raise
@@ -105,7 +107,12 @@ def settings_of(study: Study) -> ensembles.EnsembleSettings:
         nodes=p.nodes,
         seed=study.config.output.seed,
         kernels=Kernels(numerics.precision, numerics.device),
+        schedule=_schedule(p.schedule),
     )
+
+
+def _schedule(one: schema.ConstantSchedule | schema.PowerSchedule) -> Schedule:
+    return Schedule(one.exponent, one.cutoff) if isinstance(one, schema.PowerSchedule) else CONSTANT
 
 
 class _Run:

@@ -7,12 +7,13 @@ checked where the problem is built.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from msgspec.structs import replace
 
 from mfpde.errors import ConfigError
-from mfpde.io import schema
+from mfpde.io import pairwise_rules, schema
 
 
 def resolve(config: schema.Config) -> schema.Config:
@@ -59,7 +60,7 @@ def check_sections(config: schema.Config) -> None:
 def check(config: schema.Config) -> None:
     """Raise ConfigError, naming key, value and what is allowed, for a resolved study that cannot be run."""
     if config.pairwise is not None:
-        _check_pairwise(config, config.pairwise)
+        pairwise_rules.check(config, config.pairwise)
     elif config.network is not None:
         _check_network(config.network)
         _check_data(config)
@@ -79,6 +80,30 @@ def _check_network(network: schema.Network) -> None:
         raise ConfigError(
             "network.hermite", f'belongs to activation "hermite" only; network.activation is "{network.activation}"'
         )
+    if network.activation == "piecewise-linear":
+        _check_pieces(network)
+        return
+    for key in ("knots", "slopes", "value"):
+        if getattr(network, key):
+            raise ConfigError(
+                f"network.{key}",
+                f'belongs to activation "piecewise-linear" only; network.activation is "{network.activation}"',
+            )
+
+
+def _check_pieces(network: schema.Network) -> None:
+    knots, slopes = network.knots, network.slopes
+    if not knots:
+        raise ConfigError("network.knots", 'is empty; activation "piecewise-linear" needs increasing knots t_1, t_2, …')
+    for low, high in itertools.pairwise(knots):
+        if not low < high:
+            raise ConfigError("network.knots", f"has {low:g} before {high:g}; knots must increase")
+    if len(slopes) != len(knots) + 1:
+        raise ConfigError(
+            "network.slopes",
+            f"has {len(slopes)} numbers for {len(knots)} knots; it must have {len(knots) + 1}: below the first knot,"
+            " between the knots, above the last",
+        )
 
 
 def _check_data(config: schema.Config) -> None:
@@ -93,6 +118,10 @@ def _check_data(config: schema.Config) -> None:
         names = data.inputs if isinstance(data.inputs, tuple) else (data.inputs,)
         if len(set(names)) != len(names):
             raise ConfigError("data.inputs", "names an input twice; every input must be named once")
+    if isinstance(data, schema.TwoGaussiansData) and (data.informative or 0) > data.dimension:
+        raise ConfigError(
+            "data.informative", f"is {data.informative}; it must be at most data.dimension, which is {data.dimension}"
+        )
     if config.training.loss == "logistic":
         if isinstance(data, schema.GaussianData) and data.noise > 0.0:
             raise ConfigError(
@@ -137,88 +166,6 @@ def _check_confinement(config: schema.Config, network: schema.Network) -> None:
         )
 
 
-def _check_pairwise(config: schema.Config, pairwise: schema.Pairwise) -> None:
-    potential, training = pairwise.potential, config.training
-    if training.loss != "square":
-        raise ConfigError("training.loss", f'is "{training.loss}"; a [pairwise] problem has no loss')
-    for group in ("a", "b"):
-        if getattr(config.initial, group) is not None:
-            raise ConfigError(f"initial.{group}", "is set; a [pairwise] problem has the one group w")
-    if config.particles.dynamics == "sgd":
-        raise ConfigError("particles.dynamics", 'is "sgd"; a [pairwise] problem has no data: langevin or gradient')
-    for key, only in (("precision", "double"), ("device", "cpu")):
-        value = getattr(config.numerics, key)
-        if value != only:
-            raise ConfigError(
-                f"numerics.{key}", f'is "{value}", which a [pairwise] problem does not know; it must be "{only}"'
-            )
-    if pairwise.circle:
-        _check_circle(config, pairwise)
-        return
-    if isinstance(potential, schema.QuadraticPotential):
-        _check_quadratic(config, pairwise, potential)
-    elif isinstance(potential, schema.NoPotential) and training.temperature > 0.0 and training.decay("w") == 0.0:
-        raise ConfigError(
-            "pairwise.potential",
-            'is "none"; with positive temperature a potential or training.weight_decay > 0 must hold the mass together',
-        )
-
-
-def _check_circle(config: schema.Config, pairwise: schema.Pairwise) -> None:
-    if pairwise.dimension != 1:
-        raise ConfigError(
-            "pairwise.dimension", f'is {pairwise.dimension}; the interaction "cosine" lives in dimension 1'
-        )
-    if not isinstance(pairwise.potential, schema.NoPotential):
-        name = pairwise.potential.name
-        raise ConfigError(
-            "pairwise.potential", f'is "{name}", which is not periodic; beside "cosine" it must be "none"'
-        )
-    if config.training.decay("w") != 0.0:
-        raise ConfigError("training.weight_decay", 'is not periodic; beside the interaction "cosine" it must be 0')
-    if config.grid.bounds != "auto":
-        raise ConfigError("grid.bounds", 'is given; the circle has [-pi, pi), so it must be "auto"')
-
-
-def _check_quadratic(config: schema.Config, pairwise: schema.Pairwise, potential: schema.QuadraticPotential) -> None:
-    if potential.strength is not None and potential.matrix is not None:
-        raise ConfigError("pairwise.potential", "has strength and matrix; give one of them")
-    dimension, matrix = pairwise.dimension, potential.matrix
-    if matrix is None:
-        strength = potential.strength or 1.0
-        matrix = tuple(tuple(strength * (i == j) for j in range(dimension)) for i in range(dimension))
-    if len(matrix) != dimension or any(len(row) != dimension for row in matrix):
-        raise ConfigError("pairwise.potential.matrix", f"must be {dimension} x {dimension}: pairwise.dimension")
-    if any(matrix[i][j] != matrix[j][i] for i in range(dimension) for j in range(i)):
-        raise ConfigError("pairwise.potential.matrix", "must be symmetric")
-    if config.training.temperature == 0.0:
-        return
-    decay = config.training.decay("w")
-    if not _positive_definite(matrix, decay):
-        raise ConfigError("pairwise.potential.matrix", "plus the weight decay must be positive definite")
-    interaction = pairwise.interaction
-    if isinstance(interaction, schema.QuadraticInteraction) and not _positive_definite(
-        matrix, decay + interaction.strength
-    ):
-        raise ConfigError(
-            "pairwise.interaction.strength",
-            f"is {interaction.strength:g}; with a quadratic potential, potential + weight decay + strength must be"
-            " positive definite, otherwise no stationary law exists",
-        )
-
-
-def _positive_definite(matrix: tuple[tuple[float, ...], ...], shift: float) -> bool:
-    """Whether matrix + shift * I has positive pivots (symmetric Gaussian elimination)."""
-    rows = [[value + shift * (i == j) for j, value in enumerate(row)] for i, row in enumerate(matrix)]
-    for k, pivot in enumerate(rows):
-        if not pivot[k] > 0.0:
-            return False
-        for row in rows[k + 1 :]:
-            factor = row[k] / pivot[k]
-            row[:] = [value - factor * above for value, above in zip(row, pivot, strict=True)]
-    return True
-
-
 def _check_initial(config: schema.Config) -> None:
     for group in schema.GROUPS:
         law = getattr(config.initial, group)
@@ -235,6 +182,25 @@ def _check_initial(config: schema.Config) -> None:
         raise ConfigError("initial.b", "is set, but the network has no bias; set network.bias = true or drop it")
     if isinstance(config.data, schema.GaussianData) and config.data.dimension >= 3:
         _check_invariance(config.initial.w, config.data.dimension)
+    if isinstance(config.data, schema.TwoGaussiansData) and config.data.dimension >= 2:
+        _check_centred(config.initial.w, config.data)
+
+
+def _check_centred(law: schema.InitialLaw | None, data: schema.TwoGaussiansData) -> None:
+    """Two Gaussians: rotations of the informative inputs, and of the others, must leave the law of w as it is."""
+    if data.dimension == 2 and data.informative == 1:
+        return
+    if isinstance(law, schema.Normal):
+        means = law.mean if isinstance(law.mean, tuple) else (law.mean,)
+        if any(means):
+            raise ConfigError(
+                "initial.w.mean", 'must be 0 with data.law "two-gaussians": the grid uses its rotation symmetry'
+            )
+        return
+    name = "missing" if law is None else law.law
+    raise ConfigError(
+        "initial.w.law", f'is "{name}"; with data.law "two-gaussians" it must be rotation-invariant: "normal"'
+    )
 
 
 def _check_invariance(law: schema.InitialLaw | None, dimension: int) -> None:
@@ -261,7 +227,7 @@ def _input_dimension(config: schema.Config) -> int | None:
     """Number of inputs if the config alone tells it (a file may name one dataset that holds several columns)."""
     if config.pairwise is not None:
         return config.pairwise.dimension
-    if isinstance(config.data, schema.GaussianData):
+    if isinstance(config.data, (schema.GaussianData, schema.TwoGaussiansData)):
         return config.data.dimension
     if isinstance(config.data, schema.NodesData):
         return len(config.data.x[0])
@@ -270,6 +236,12 @@ def _input_dimension(config: schema.Config) -> int | None:
 
 def _check_grid(config: schema.Config) -> None:
     grid = config.grid
+    if grid.flux == "exponential" and config.training.temperature == 0.0:
+        raise ConfigError(
+            "grid.flux",
+            'is "exponential", which needs a positive training.temperature; at 0 it must be "limited" for a grid, or'
+            ' "auto" for deterministic particles',
+        )
     if grid.bounds != "auto":
         for i, (low, high) in enumerate(grid.bounds):
             if not low < high:
@@ -289,6 +261,8 @@ def _check_grid(config: schema.Config) -> None:
 
 def _check_particles(config: schema.Config) -> None:
     particles, training = config.particles, config.training
+    if config.numerics.device == "cuda" and config.network and config.network.activation == "piecewise-linear":
+        raise ConfigError("numerics.device", 'is "cuda", which has no activation "piecewise-linear"; it must be "cpu"')
     if len(set(particles.widths)) != len(particles.widths):
         raise ConfigError("particles.widths", f"is {list(particles.widths)}; every width must appear once")
     if particles.step > training.time:
@@ -297,6 +271,8 @@ def _check_particles(config: schema.Config) -> None:
         )
     if particles.dynamics == "sgd" and particles.batch < 1:
         raise ConfigError("particles.batch", f'is {particles.batch}; dynamics "sgd" needs at least 1')
+    if particles.dynamics != "sgd" and isinstance(particles.schedule, schema.PowerSchedule):
+        raise ConfigError("particles.schedule", f'is "power", for dynamics "sgd"; it is "{particles.dynamics}"')
     if particles.dynamics == "gradient" and training.temperature > 0.0:
         raise ConfigError(
             "particles.dynamics",

@@ -10,7 +10,6 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-ACTIVATIONS = ("relu", "tanh", "erf", "sigmoid", "gelu", "softplus", "sin", "quadratic", "identity", "hermite")
 GROUPS = ("a", "w", "b")
 
 Number = Annotated[float, Meta(ge=-1e6, le=1e6)]
@@ -25,12 +24,29 @@ class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Network(_Strict):
-    """f(x) = scale * mean over neurons of a * activation(<w, x> + b)."""
+    """f(x) = scale * mean over neurons of a * activation(<w, x> + b).
+
+    Activation "piecewise-linear": ``slopes`` below, between and above the increasing ``knots``, one more than these;
+    ``value`` at the first knot.
+    """
 
     activation: Literal[
-        "relu", "tanh", "erf", "sigmoid", "gelu", "softplus", "sin", "quadratic", "identity", "hermite"
+        "relu",
+        "tanh",
+        "erf",
+        "sigmoid",
+        "gelu",
+        "softplus",
+        "sin",
+        "quadratic",
+        "identity",
+        "hermite",
+        "piecewise-linear",
     ] = "erf"
     hermite: Annotated[tuple[Number, ...], Meta(max_length=64)] = ()
+    knots: Annotated[tuple[Number, ...], Meta(max_length=64)] = ()
+    slopes: Annotated[tuple[Number, ...], Meta(max_length=65)] = ()
+    value: Number = 0.0
     train: Annotated[tuple[Group, ...], Meta(min_length=1, max_length=3)] = ("w",)
     bias: bool = False
     scale: Positive = 1.0
@@ -67,6 +83,20 @@ class GaussianData(_Strict, tag_field="law", tag="gaussian"):
     target: HermiteTarget | TanhTarget = HermiteTarget()
     noise: NonNegative = 0.0
     quadrature: Annotated[int, Meta(ge=2, le=1000)] = 60
+
+
+class TwoGaussiansData(_Strict, tag_field="law", tag="two-gaussians"):
+    """y = +1 or -1 with probability 1/2, x | y centred Gaussian of deviation 1 + y separation, 1 for the others.
+
+    ``informative`` counts the inputs that tell the classes apart, all of them if not given; ``quadrature`` counts nodes
+    per block radius, 32 for one block and 12 for each of two if not given.
+    """
+
+    law: ClassVar[str] = "two-gaussians"
+    dimension: Annotated[int, Meta(ge=1, le=1_000_000)] = 40
+    informative: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    separation: Annotated[float, Meta(ge=0.0, le=0.999)] = 0.8
+    quadrature: Annotated[int, Meta(ge=2, le=1000)] | None = None
 
 
 class EmpiricalData(_Strict, tag_field="law", tag="empirical"):
@@ -249,8 +279,25 @@ class Grid(_Strict):
     flux: Literal["auto", "exponential", "limited"] = "auto"
 
 
+class ConstantSchedule(_Strict, tag_field="law", tag="constant"):
+    """Steps of equal size."""
+
+    law: ClassVar[str] = "constant"
+
+
+class PowerSchedule(_Strict, tag_field="law", tag="power"):
+    """xi(t) = max(t, cutoff)^exponent in the clock t of SGD, in which every step is particles.step / 2."""
+
+    law: ClassVar[str] = "power"
+    exponent: Annotated[float, Meta(ge=-1.0, le=4.0)] = -0.25
+    cutoff: Annotated[float, Meta(ge=1e-12, le=1e6)] = 1e-3
+
+
 class Particles(_Strict):
-    """The finite-N ensemble: widths x replicas, time step and scheme, source of noise, quasi-random node count."""
+    """The finite-N ensemble: widths x replicas, time step and scheme, source of noise, quasi-random node count.
+
+    ``schedule`` of the steps of dynamics "sgd".
+    """
 
     widths: Annotated[tuple[Annotated[int, Meta(ge=1, le=10_000_000)], ...], Meta(min_length=1, max_length=64)] = (
         64,
@@ -263,6 +310,7 @@ class Particles(_Strict):
     dynamics: Literal["langevin", "gradient", "sgd"] = "langevin"
     scheme: Literal["heun", "euler"] = "heun"
     batch: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    schedule: ConstantSchedule | PowerSchedule = ConstantSchedule()
     coupling: Literal["synchronous", "independent"] = "synchronous"
     nodes: Annotated[int, Meta(ge=1, le=16_777_216)] = 4096
 
@@ -286,7 +334,7 @@ class Config(_Strict):
 
     title: Annotated[str, Meta(max_length=200)] = ""
     network: Network | None = None
-    data: GaussianData | EmpiricalData | NodesData | None = None
+    data: GaussianData | TwoGaussiansData | EmpiricalData | NodesData | None = None
     pairwise: Pairwise | None = None
     training: Training = Training()
     initial: Initial = Initial()

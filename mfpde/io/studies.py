@@ -17,6 +17,10 @@ _NAMES = (
     "kuramoto",
     "teacher-1d",
     "propagation-of-chaos",
+    "mei-isotropic",
+    "mei-anisotropic",
+    "mei-failure",
+    "dimension-free",
     "cell-tanh",
     "cell-erf",
     "cell-relu",
@@ -28,10 +32,15 @@ _NAMES = (
 DEFAULT = _NAMES[0]
 # studies of a schema of their own, and the verb that runs them
 _OTHERS = {
+    "kernel-limit-digits": "kernel-limit",
     "one-step": "one-step",
     "one-step-spike": "one-step",
     "one-step-groups": "one-step",
     "one-step-logistic": "one-step",
+    "deep-toy": "deep",
+    "deep-digits": "deep",
+    "deep-linear": "deep",
+    "deep-controls": "deep",
 }
 
 

@@ -14,7 +14,7 @@ from mfpde.errors import MfpdeError
 from mfpde.io.atoms import AtomLimit
 from mfpde.io.limit import ENERGY_ROUND_OFF, Limit
 from mfpde.io.particles import Particles, Width
-from mfpde.measures import GridMeasure, ParticleMeasure, moments
+from mfpde.measures import GridMeasure, ParticleMeasure, moments, origin_mass
 from mfpde.problem import Pairwise, Problem
 from mfpde.stationary import Stationary
 
@@ -35,6 +35,7 @@ def limit_numbers(limit: Limit) -> dict[str, Any]:
         "mass_error": float(h["mass_error"].max()),
         "min_density": float(h["min_density"].min()),
         "boundary_mass": float(h["boundary_mass"].max()),
+        "origin_mass": _origin_mass(limit.study.problem, final),
         "steps": len(h["t"]) - 1,
         "rejected": limit.rejected,
         "sweeps": int(h["sweeps"].sum()),
@@ -62,6 +63,7 @@ def atom_numbers(limit: AtomLimit) -> dict[str, Any]:
         "mass_error": abs(float(np.sum(limit.weights)) - 1.0),
         "min_density": None,
         "boundary_mass": 0.0,
+        "origin_mass": _origin_mass(limit.study.problem, limit.measure(len(limit.times) - 1)),
         "steps": len(limit.times) - 1,
         "evaluations": limit.evaluations,
         "rejected": 0,
@@ -72,6 +74,11 @@ def atom_numbers(limit: AtomLimit) -> dict[str, Any]:
         "moments": moments(limit.measure(len(limit.times) - 1)),
         **_order_parameter(limit.study.problem, limit.f[-1]),
     }
+
+
+def _origin_mass(problem: Problem, final: GridMeasure | ParticleMeasure) -> dict[str, float]:
+    """Mass at radius 0 of every moving block at the final time."""
+    return origin_mass(final, tuple(c.name for c in problem.moving if c.kind == "radius"))
 
 
 def _order_parameter(problem: Problem, f: Array) -> dict[str, float]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mfpde import datalaws
 from mfpde import problem as problems
 from mfpde.initial import InitialLaw, interval
-from mfpde.problem import Coordinate, Pairwise, Problem
+from mfpde.problem import Coordinate, Pairwise, Problem, TwoGaussians
 from mfpde.steppers.forces import (
     Force,
     NodeForce,
@@ -32,6 +32,7 @@ from mfpde.steppers.forces import (
     reduced,
 )
 from mfpde.steppers.kernels import DOUBLE, Kernels
+from mfpde.steppers.radial import RadialGuide
 from mfpde.steppers.sampling import carry_to_nodes
 from mfpde.steppers.table import Table, interpolate, tabulate_fields
 
@@ -208,6 +209,8 @@ def guide(
     """
     if not reduced(problem):
         return NodeGuide(problem, drive, kernels)
+    if isinstance(problem.data.population, TwoGaussians):
+        return RadialGuide(problem, drive.at)
     moving = [c for c in problem.coordinates if c.group != "a"]
     code, hermite = activation_arguments(problem)
     # 32 rotations for kinked activations too: block nodes are for few points, or for laws that sampling errors dominate

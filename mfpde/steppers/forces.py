@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.core import activations, pairs, quadrature
+from mfpde.core.gradient import Room
 from mfpde.datalaws import target_values
 from mfpde.errors import ConfigError
 from mfpde.pairwise import pairwise_features, pairwise_gradient
-from mfpde.problem import Network, Pairwise, Population, Problem
+from mfpde.problem import Network, Pairwise, Population, Problem, TwoGaussians
 from mfpde.steppers.kernels import DOUBLE, Kernels
 
 Array = NDArray[np.float64]
@@ -117,6 +118,10 @@ class NodeForce:
     def _nodes(self) -> Any:
         return self.kernels.at(self.law.x)
 
+    @cached_property
+    def _room(self) -> Room:
+        return Room()
+
     def _residual(self, f: Array) -> Array:
         """r_q of networks without their output scale : [R, n]."""
         r = node_slopes(self.law, self.scale * f)
@@ -124,8 +129,7 @@ class NodeForce:
         return r
 
     def gradient(self, theta: Array, out: Array) -> None:
-        count = len(self.law.target)
-        self.kernels.gradient(self.code, self.hermite, theta, self._nodes, count, self._residual, out)
+        self.kernels.gradient(self.code, self.hermite, theta, self._nodes, self._residual, out, self._room)
 
     def observe(self, theta: Array, reference: Reference | None) -> tuple[Array, Array | None]:
         f = self.predict(theta)
@@ -247,7 +251,7 @@ def reduced(problem: Problem) -> bool:
 def activation_arguments(problem: Problem) -> tuple[int, Array]:
     """(code, Hermite coefficients) that the kernels take."""
     assert isinstance(problem.model, Network)
-    return activations.CODES[problem.model.activation], np.asarray(problem.model.hermite or (0.0,), float)
+    return activations.CODES[problem.model.activation], problem.model.parameters
 
 
 def data_nodes(problem: Problem) -> NodeLaw:
@@ -271,6 +275,8 @@ def exact_force(problem: Problem, kernels: Kernels = DOUBLE) -> Force | None:
         return NodeForce(description, code, hermite, scale, data_nodes(problem), kernels)
     if data.population is None:
         raise ConfigError("data.law", "has rotation blocks but no population law; particles need the full dimension")
+    if isinstance(data.population, TwoGaussians):
+        return None
     biased = any(c.group == "b" for c in problem.coordinates)
     if problem.loss != "square" or biased or problem.model.activation not in pairs.KERNELS:
         return None

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.core import interaction, pairs
+from mfpde.core import gradient, interaction, pairs
+from mfpde.core.gradient import Room
 from mfpde.core.interaction import Precision
 from mfpde.errors import ConfigError
 
@@ -68,18 +69,16 @@ class Kernels:
         hermite: Array,
         theta: Array,
         at: Any,
-        count: int,
         residual: Callable[[Array], Array],
         out: Array,
+        room: Room,
     ) -> None:
-        """pullback of residual(predict) for ``count`` nodes: ``residual`` maps networks [R', n] to r [R', n]."""
+        """pullback of residual(predict): ``residual`` maps networks [R', n] to r [R', n]; ``room`` for what is kept."""
         if self.device == "cuda":
             # both halves with the parameters sent once
             self._interaction.gradient_batch(code, hermite, theta, at, residual, out, self.precision)
             return
-        f = np.empty((len(theta), count))
-        self.predict(code, hermite, theta, at, f)
-        self.pullback(code, hermite, theta, at, residual(f), out)
+        gradient.gradient_batch(code, hermite, theta, at, residual, out, room, self.precision)
 
     def pair_forces(self, code: int, hermite: Array, theta: Array, out: Array) -> None:
         """Gradients of the closed-form pair interaction of R replicas: theta, out [R, d + 2, N]."""

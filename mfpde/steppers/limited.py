@@ -1,8 +1,9 @@
-"""Second-order limited upwind steps on a grid, for temperatures too small for the exponential flux.
+"""Second-order limited upwind steps on a grid, for temperatures too small for the exponential flux, or 0.
 
 Method of lines with the flux of Carrillo, Chertock and Huang (2015, arXiv 1402.4252), time by SSPRK(3,3) under the
 positivity condition dt <= h/(2 D max|u|) and the explicit diffusion bound.  Positive and conservative; the energy
-decays for the semi-discrete flow and is checked after every step rather than guaranteed.
+decays for the semi-discrete flow and is checked after every step rather than guaranteed.  At temperature 0 what remains
+is transport by -grad Psi: a first-order flux would smear a narrow law over its whole way (spec/2 section 5.1).
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ def rate_of_change(table: Tabulated, mass: Array, forcing: Array | None = None) 
     grid, tau = table.grid, table.problem.temperature
     psi = table.first_variation(problems.residual(table.problem, table.predict(mass)))
     psi = psi if forcing is None else psi + forcing
-    log_density = np.log(np.maximum(mass, MASS_FLOOR * mass.max())) - grid.log_volume
-    mu = (psi + tau * log_density).reshape(grid.padded_shape)
+    if tau > 0.0:
+        psi = psi + tau * (np.log(np.maximum(mass, MASS_FLOOR * mass.max())) - grid.log_volume)
+    mu = psi.reshape(grid.padded_shape)
     change = np.zeros(grid.padded_shape)
     offset = 3 - len(grid.axes)
     inverse = 0.0

@@ -128,26 +128,27 @@ def integrate(
     systems: Sequence[tuple[Array, Gradient]],
     brownian: Callable[[int, Array], None],
     move: Motion,
-    dt: float,
+    dt: float | Array,
     steps: int,
     scheme: Scheme,
 ) -> None:
     """Advance every system (theta [R, p, N], its gradient) by ``steps`` steps in place, all with the same noise.
 
-    ``brownian(k, out [R, m, N])`` gives the standard normals of step k; a gradient is asked for at time index k (start
-    of step k) and, by Heun's scheme, k + 1.
+    ``dt`` is the size of every step, or of each [steps].  ``brownian(k, out [R, m, N])`` gives the standard normals of
+    step k; a gradient is asked for at time index k (start of step k) and, by Heun's scheme, k + 1.
     """
     replicas, rows, width = systems[0][0].shape
     still = np.setdiff1d(np.arange(rows), move.rows)
     normal, slope = np.zeros((replicas, len(move.rows), width)), np.empty((replicas, rows, width))
     star = np.empty((replicas, rows, width if scheme == "heun" else 0))
-    drift, spread = move.rate * dt, move.sigma * np.sqrt(dt)
+    sizes = np.broadcast_to(np.asarray(dt, np.float64), (steps,))
     pieces = parallel.spans(width, parallel.size(), _LINE, _SHARE // (replicas * rows))
 
     def update(kernel: Callable[..., None], *arguments: Array | Rows) -> None:
         parallel.collect(lambda piece: kernel(*piece, *arguments), pieces)
 
-    for k in range(steps):
+    for k, size in enumerate(sizes):
+        drift, spread = move.rate * size, move.sigma * np.sqrt(size)
         if move.noisy:
             brownian(k, normal)
         for theta, gradient in systems:

@@ -15,9 +15,10 @@ from mfpde import datalaws
 from mfpde import problem as problems
 from mfpde.core import interaction
 from mfpde.core.compilation import kernel
-from mfpde.problem import Network, Problem
+from mfpde.problem import KINKED, Network, Problem
 from mfpde.steppers.forces import activation_arguments
 from mfpde.tabulate import interpolative, network_points, node_features
+from mfpde.tabulate.averages import averaged, averaged_features
 
 Array = NDArray[np.float64]
 
@@ -80,8 +81,12 @@ def _directions(problem: Problem, f: Array, coefficients: Array) -> Array:
 def _node_fields(problem: Problem, points: Array, select: NDArray[np.intp]) -> Array:
     """psi, d_s psi and (d_r psi)/r of single nodes at points [m, 2] of (s, r) : [m, 3, R]."""
     assert isinstance(problem.model, Network)
+    if averaged(problem):
+        out = averaged_features(problem, points, select)
+        out[2] /= points[:, 1, None]
+        return out.transpose(1, 0, 2)
     code, hermite = activation_arguments(problem)
-    x, average = datalaws.rotation_average(problem.data, problem.model.activation != "relu")
+    x, average = datalaws.rotation_average(problem.data, problem.model.activation not in KINKED)
     x, theta = np.ascontiguousarray(x[select]), network_points(problem, points)
     out = np.empty((3, len(points), len(x)))
     interaction.features(code, hermite, theta, x, average, out[0])

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mfpde import datalaws
-from mfpde.problem import Network, Problem
+from mfpde.problem import KINKED, Network, Problem
+from mfpde.tabulate.averages import average_cost, averaged
 
 Way = Literal["compressed", "precomputed", "direct"]
 
@@ -34,6 +35,7 @@ ACTIVATION = {
     "erf": 7.5e-10,
     "gelu": 7.5e-10,
     "softplus": 7.5e-10,
+    "piecewise-linear": 2e-10,
 }
 _INPUT, _EXPLICIT = 0.1e-10, 1e-8
 # compiling the sums that need no table, at first use
@@ -136,7 +138,9 @@ def _evaluation(problem: Problem) -> float:
     model = problem.model
     if not isinstance(model, Network):
         return _EXPLICIT
-    _, average = datalaws.rotation_average(problem.data, model.activation != "relu")
+    if averaged(problem):
+        return average_cost(problem)
+    _, average = datalaws.rotation_average(problem.data, model.activation not in KINKED)
     return len(average) * (ACTIVATION[model.activation] + _INPUT * problem.data.x.shape[1])
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mfpde import datalaws
 from mfpde.core import activations, interaction, parallel
 from mfpde.pairwise import pairwise_features
-from mfpde.problem import Network, Pairwise, Problem
+from mfpde.problem import KINKED, Network, Pairwise, Problem
+from mfpde.tabulate.averages import averaged, averaged_features
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -49,6 +50,12 @@ def node_features(problem: Problem, points: Array, select: Index | None = None) 
     if isinstance(model, Pairwise):
         values = pairwise_features(model, points)
         return values if select is None else values[:, select]
+    if averaged(problem):
+        count = len(problem.data.y) if select is None else len(select)
+        values = np.empty((len(points), count))
+        for cells in _blocks(0, len(points), HELD // count):
+            values[cells] = averaged_features(problem, points[cells], select)[0]
+        return values
     theta = network_points(problem, points)
     x, average = rotated_nodes(problem, select)
     out = np.empty((len(points), len(x)))
@@ -71,12 +78,12 @@ def network_points(problem: Problem, points: Array) -> Array:
 def rotated_nodes(problem: Problem, select: Index | None = None) -> tuple[Array, Array]:
     """The nodes with the rotations that average them: x [n, T, k] contiguous, average [T]."""
     assert isinstance(problem.model, Network)
-    x, average = datalaws.rotation_average(problem.data, problem.model.activation != "relu")
+    x, average = datalaws.rotation_average(problem.data, problem.model.activation not in KINKED)
     return np.ascontiguousarray(x if select is None else x[select]), average
 
 
 def _activation(model: Network) -> tuple[int, Array]:
-    return activations.CODES[model.activation], np.asarray(model.hermite or (0.0,), float)
+    return activations.CODES[model.activation], model.parameters
 
 
 def stored(problem: Problem, cells: Cells, select: Index | None) -> Stored:
@@ -148,7 +155,7 @@ class Direct:
     def gather(self, mass: Array) -> Array:
         """sum over cells of mass [cells] phi : [R]."""
         model = self.problem.model
-        if isinstance(model, Pairwise):
+        if isinstance(model, Pairwise) or averaged(self.problem):
             total = np.zeros(self.rank)
             for block, phi in self.rows(0, self.cells.count):
                 total += mass[block] @ phi
@@ -161,7 +168,7 @@ class Direct:
     def spread(self, r: Array) -> Array:
         """sum_q r_q phi_q : [cells], from r [R]."""
         model, out = self.problem.model, np.empty(self.cells.count)
-        if isinstance(model, Pairwise):
+        if isinstance(model, Pairwise) or averaged(self.problem):
             for block, phi in self.rows(0, self.cells.count):
                 out[block] = phi @ r
             return out

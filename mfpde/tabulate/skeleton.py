@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr, solve_triangular
 
-from mfpde.problem import Network, Problem
+from mfpde.problem import KINKED, Network, Problem
+from mfpde.tabulate.averages import averaged
 from mfpde.tabulate.features import HELD, Cells, Index, node_features
 
 Array = NDArray[np.float64]
@@ -32,7 +33,7 @@ def skeleton(problem: Problem, cells: Cells) -> tuple[Index, Array] | None:
     n = len(problem.data.y)
     rng = np.random.default_rng(20261122)
     candidates = np.sort(rng.permutation(n)[:FIRST_CANDIDATES])
-    kinked = isinstance(problem.model, Network) and problem.model.activation == "relu"
+    kinked = isinstance(problem.model, Network) and problem.model.activation in KINKED and not averaged(problem)
     while True:
         fit = _CELLS_PER_NODE * len(candidates)
         # all cells of a small grid are fitted: then there are no others to check

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.display import Facts, Shown
 from mfpde.errors import ConfigError, MfpdeError
 from mfpde.problem import Network, Problem
 from mfpde.theory import dictionary
@@ -77,8 +78,8 @@ class Sparsity:
     depth_reason: str
 
 
-@dataclass(frozen=True, eq=False)
-class LearningCell:
+@dataclass(frozen=True, eq=False, repr=False)
+class LearningCell(Shown):
     """All parts; those that the law, the activation or the run does not define are None, each with its reason."""
 
     activation: str
@@ -97,6 +98,27 @@ class LearningCell:
     margin: AdmissibilityMargin | None
     active: ActiveComponent | None
     active_reason: str
+
+    def facts(self) -> Facts:
+        """The three members of the cell, or why one is absent, and what they belong to."""
+        w, s = self.weight, self.sparsity
+        order = self.weight_reason if w is None else w.reason
+        if w is not None and w.order is not None:
+            order = f"1/w*_k grows like (k!)^{w.order:.3f}, orders up to {w.largest_order}"
+        depths = ", ".join(f"{'∞' if d.orbit is None else d.orbit} for {d.atoms}" for d in self.depths)
+        ranked = not self.depths or self.depths[0].rank is not None
+        sparsity = self.sparsity_reason
+        if s is not None:
+            sparsity = f"S_up = {s.threshold_number} at penalty {s.penalty:.4g}"
+            if s.depth is not None:
+                sparsity = f"{s.depth.lower:g} to {s.depth.upper:g} neurons; {sparsity}"
+        return [
+            ("activation", f"{self.activation}, {self.dimension} inputs, parity {self.parity}"),
+            ("w*", order),
+            ("D*_orb", self.depths_reason if ranked else f"{depths} neurons"),
+            ("S*", sparsity),
+            ("symmetries", ", ".join(self.symmetries) or "none"),
+        ]
 
 
 def learning_cell(
@@ -180,7 +202,7 @@ def _ranks(problem: Problem, model: Network, atoms: int) -> tuple[Depths, ...]:
 
 def sparsity(problem: Problem, penalty: float) -> tuple[Sparsity | None, str]:
     """The coefficients of the target against those of the activation, or None and why: no Gaussian single-index law."""
-    model, population = problem.model, problem.data.population
+    model, population = problem.model, problem.data.single_index
     if population is None or not isinstance(model, Network):
         return None, "an empirical law has no Hermite coefficients; mfpde theory atoms solves its penalised problem"
     try:

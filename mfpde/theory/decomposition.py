@@ -256,7 +256,7 @@ def statistical_sweep(
 
 
 def _samples(problem: Problem, size: int, draws: int, seed: int) -> Iterator[DataLaw]:
-    law = problem.data.population
+    law = problem.data.single_index
     if law is None or law.dimension != 1:
         raise ConfigError("data.law", "must be gaussian with dimension 1 to draw data sets for a grid")
     for draw in range(draws):

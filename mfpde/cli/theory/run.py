@@ -23,14 +23,14 @@ class Topic(Protocol):
     def figure(self, result: dict[str, Any]) -> Any: ...
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
+def add_source(parser: argparse.ArgumentParser, default: str = studies.DEFAULT) -> None:
     """The arguments that topics share: a study or an output, overrides, where to write."""
     parser.add_argument(
         "source",
         nargs="?",
-        default=studies.DEFAULT,
+        default=default,
         metavar="SOURCE",
-        help=f"a run directory or .h5 file of solve, a TOML file, or a built-in study (default: {studies.DEFAULT})",
+        help=f"a run directory or .h5 file of solve, a TOML file, or a built-in study (default: {default})",
     )
     parser.add_argument("-o", "--output", metavar="DIR", help="also write the numbers as JSON and a figure there")
     parser.add_argument(

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -43,6 +43,54 @@ def run_all(work: Callable[[Item], Result], items: Sequence[Item], processes: in
             raise NumericalError(
                 "a process of the pool was killed, perhaps for the memory it took; finished seeds are kept",
                 "fewer --threads, or smaller simulation.dimensions",
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            writer.close()
+    reader.close()
+
+
+def run_slices(
+    work: Callable[[Item], tuple[Result, Item | None]], items: Sequence[Item], processes: int
+) -> Iterator[tuple[int, Result, Item | None]]:
+    """Yield (index, result, rest) for ``work(item) = (result, rest)`` and go on with the rest until it is None.
+
+    A piece of work that has begun goes on before another begins.  Closing, and one process, as ``run_all``.
+    """
+    waiting = list(enumerate(items))[::-1]
+    if min(processes, len(items)) <= 1:
+        while waiting:
+            index, item = waiting.pop()
+            result, rest = work(item)
+            if rest is not None:
+                waiting.append((index, rest))
+            yield index, result, rest
+        return
+    context = get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    with ProcessPoolExecutor(
+        min(processes, len(items)), mp_context=context, initializer=_begin, initargs=(reader,)
+    ) as pool:
+        running: dict[Future[tuple[Result, Item | None]], int] = {}
+        ended: list[tuple[int, Result, Item | None]] = []
+        try:
+            while waiting or running:
+                while waiting and len(running) < processes:
+                    index, item = waiting.pop()
+                    running[pool.submit(_guarded, work, item)] = index
+                yield from ended  # only now, so that no process waits for what the caller does
+                ended = []
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    index = running.pop(future)
+                    result, rest = future.result()
+                    if rest is not None:
+                        waiting.append((index, rest))
+                    ended.append((index, result, rest))
+            yield from ended
+        except BrokenProcessPool:
+            raise NumericalError(
+                "a process of the pool was killed, perhaps for the memory it took; finished work is kept",
+                "fewer --threads, or a smaller study",
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

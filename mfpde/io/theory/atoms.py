@@ -15,7 +15,7 @@ from mfpde import stationary
 from mfpde.errors import ConfigError, MfpdeError
 from mfpde.initial import initial_measure
 from mfpde.io.theory.sparsity import sparsity_numbers
-from mfpde.io.theory.subject import Subject, stationary_measure
+from mfpde.io.theory.subject import Subject, require_expansions, stationary_measure
 from mfpde.measures import Axis, Grid, GridMeasure
 from mfpde.problem import Network, Problem
 from mfpde.tabulate import tabulate
@@ -50,6 +50,7 @@ def sparse_dictionary(
     problem, model = study.problem, study.problem.model
     if not isinstance(model, Network):
         raise ConfigError("pairwise", "is an explicit interaction: a dictionary belongs to an activation and data")
+    require_expansions(study)
     decay = [study.config.training.decay(group) for group in ("a", "w")]
     penalty = math.sqrt(decay[0] * decay[1]) if penalty is None else penalty
     target, reason = sparsity(problem, penalty)
@@ -79,7 +80,7 @@ def sparse_dictionary(
 
 
 def _regression(problem: Problem, model: Network, kind: Literal["sphere", "ball"] | None) -> Regression:
-    population, data = problem.data.population, problem.data
+    population, data = problem.data.single_index, problem.data
     biased = any(c.group == "b" for c in problem.coordinates)
     dimension = data.x.shape[1] if population is None else population.dimension
     chosen = kind or ("sphere" if dimension > 1 else "ball")

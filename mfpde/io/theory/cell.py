@@ -14,7 +14,7 @@ from mfpde.io import store
 from mfpde.io.origin import root_attributes
 from mfpde.io.outputs import law
 from mfpde.io.theory.sparsity import sparsity_numbers
-from mfpde.io.theory.subject import LimitPath, Subject, limit_path
+from mfpde.io.theory.subject import LimitPath, Subject, limit_path, require_expansions
 from mfpde.io.theory.weights import weight_of
 from mfpde.measures import GridMeasure, ParticleMeasure
 from mfpde.problem import residual
@@ -28,6 +28,7 @@ def cell_of(subject: Subject, penalty: float | None, atoms: int) -> LearningCell
     study = subject.study
     if study.config.network is None:
         raise ConfigError("pairwise", "is an explicit interaction: a learning cell belongs to an activation and data")
+    require_expansions(study)
     decay = [study.config.training.decay(group) for group in ("a", "w")]
     penalty = math.sqrt(decay[0] * decay[1]) if penalty is None else penalty
     try:

@@ -17,7 +17,7 @@ from mfpde.core import quadrature
 from mfpde.datalaws import SMALLEST_WEIGHT
 from mfpde.errors import ConfigError
 from mfpde.io.build import Study
-from mfpde.io.theory.subject import Subject
+from mfpde.io.theory.subject import Subject, require_expansions
 from mfpde.problem import DataLaw, Network, Population, Problem
 from mfpde.steppers.forces import reduced
 from mfpde.steppers.sampling import carry_to_nodes, sobol_law
@@ -51,7 +51,7 @@ class Setting:
 
     @property
     def population(self) -> Population | None:
-        return self.table.problem.data.population
+        return self.table.problem.data.single_index
 
     @property
     def in_full(self) -> bool:
@@ -66,8 +66,9 @@ def setting(subject: Subject, samples: int | None) -> Setting:
     """
     study = subject.study
     _require_grid(study)
+    require_expansions(study)
     problem, grid = study.problem, study.grid
-    table, population = tabulate(problem, grid), problem.data.population
+    table, population = tabulate(problem, grid), problem.data.single_index
     if population is None:
         return _empirical(study, table, samples)
     if reduced(problem):

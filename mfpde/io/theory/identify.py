@@ -18,7 +18,7 @@ from mfpde.errors import ConfigError, MfpdeError, NotConverged
 from mfpde.io import outputs, vet
 from mfpde.io.particles import group_name
 from mfpde.io.theory.identify_depths import depth_rows, free_of, separation
-from mfpde.io.theory.subject import Subject, stationary_measure
+from mfpde.io.theory.subject import Subject, require_expansions, stationary_measure
 from mfpde.problem import Network
 from mfpde.theory.active import TOLERANCE, ActiveComponent, active_atoms, active_part, visible
 from mfpde.theory.depths import degrees_of, random_atoms
@@ -55,6 +55,7 @@ def identification(
     ``free`` is "sphere", "all" or None: the sphere unless the inputs have dimension 1. ConfigError for an explicit
     interaction, a dimension below 1, the sphere on a line, or a network that SOURCE or OTHER does not hold.
     """
+    require_expansions(subject.study)
     model, hermite = _model(subject), _model(subject).hermite
     chosen = _network(subject, width, replica) if subject.ensemble is not None else None
     if chosen is None and (other is not None or width is not None or replica):

@@ -19,6 +19,7 @@ from mfpde.io.build import Study, build
 from mfpde.io.outputs import Output, open_output
 from mfpde.io.rest import open_limit
 from mfpde.measures import GridMeasure
+from mfpde.problem import Network, TwoGaussians
 from mfpde.stationary import Stationary
 from mfpde.tabulate import Tabulated, tabulate
 
@@ -69,6 +70,18 @@ def open_subject(source: str, overrides: Sequence[str] = ()) -> Subject:
     found = {"particles" if output.kind == "particles" else "limit": output for output in outputs}
     study = build(outputs[0].config, name, Path(source) if os.path.isdir(source) else Path(source).parent)
     return Subject(study, source, found.get("limit"), found.get("particles"))
+
+
+def require_expansions(study: Study) -> None:
+    """Raise ConfigError for an activation or a data law of which no expansion in polynomials is known here."""
+    model, population = study.problem.model, study.problem.data.population
+    if isinstance(model, Network) and model.activation == "piecewise-linear":
+        raise ConfigError(
+            "network.activation",
+            f'is "{model.activation}", whose expansion this topic does not know; any other has one',
+        )
+    if isinstance(population, TwoGaussians):
+        raise ConfigError("data.law", 'is "two-gaussians"; this topic needs "gaussian", "empirical" or "nodes"')
 
 
 @lru_cache(maxsize=1)  # several parts of one answer ask for it, and it may take a minute
