@@ -46,7 +46,7 @@ def test_keeping_changes_no_bit(
     theta, x, y = networks(rng, 5, 83, 21, 3)
     apart, together = both(name, theta, x, y, precision)
     np.testing.assert_array_equal(together, apart)
-    monkeypatch.setattr(gradient, "NEAR", 1)
+    monkeypatch.setattr(gradient, "NEAR_CACHE", 1)
     np.testing.assert_array_equal(both(name, theta, x, y, precision)[1], apart)
     monkeypatch.setattr(gradient, "LARGEST", 1)
     np.testing.assert_array_equal(both(name, theta, x, y, precision)[1], apart)
@@ -88,7 +88,7 @@ def test_what_is_kept_is_what_was_stated(rng: np.random.Generator) -> None:
     assert kept_bytes(code, 1, 20, 10, 2) == 32 * 12 * 8
     assert kept_bytes(code, 1, 20, 10, 2, "single") == 64 * 12 * 4
     # replicas go together as long as they fit the near cache
-    assert gradient.NEAR - 32 * 12 * 8 < kept_bytes(code, 10**6, 20, 10, 2) <= gradient.NEAR
+    assert gradient.NEAR_CACHE - 32 * 12 * 8 < kept_bytes(code, 10**6, 20, 10, 2) <= gradient.NEAR_CACHE
     assert kept_bytes(code, 7, 10**5, 256, 10) == 10**5 * 256 * 8
     # relu is cheaper to evaluate twice than to keep, unless it has many inputs; and nothing beyond the largest size
     assert kept_bytes(CODES["relu"], 1, 20, 10, 2) == kept_bytes(CODES["relu"], 1, 10**5, 256, 10) == 0

@@ -4,8 +4,9 @@
     pullback   grad_i of sum_q r_q a_i sigma(w_i . x_q + b_i)
 
 Parameters are stored by component, theta[d + 2, N]: row 0 = a, rows 1..d = w, row d + 1 = b. One vector of particles
-meets the data NODES at a time and nothing of size N n is stored. In single precision z, sigma and the sums over a
-vector or a stretch of BLOCKS blocks of nodes are single; parameters, results and the sums over those are double.
+meets the data NODES at a time; values of size N n are stored for core.gradient alone. In single precision z, sigma and
+the sums over a vector or a stretch of BLOCKS blocks of nodes are single; parameters, results and the sums over those
+are double.
 
 Results are the same bits for any number of threads: particles are cut into spans by their number alone, a span owns
 what it writes, and the partial predictions of the spans are added in their order.
@@ -21,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.core import parallel
+from mfpde.core.activations import FROM_VALUE, slope_of_value, value_and_slope
 from mfpde.core.activations import series as parameters_of
-from mfpde.core.activations import value_and_slope
 from mfpde.core.compilation import kernel
 from mfpde.core.tiles import (
     NODES,
@@ -39,7 +40,7 @@ from mfpde.core.tiles import (
     write,
     write_products,
 )
-from mfpde.core.vector import SUMS, add_product, filled, fma, lanes, load, store
+from mfpde.core.vector import SUMS, add_product, filled, fma, lanes, load, prefetch, store, stream
 
 Array = NDArray[np.float64]
 Packed = NDArray[Any]
@@ -48,6 +49,9 @@ Precision = Literal["double", "single"]
 
 DTYPES: dict[str, Any] = {"double": np.float64, "single": np.float32}
 BLOCKS = 64
+# what ``kept`` means to the kernels: nothing, values written through the caches, or past them
+NOTHING, NEAR, FAR = 0, 1, 2
+FURTHEST = 16  # blocks of nodes between the request of kept values and their use
 _SPANS = 64
 _SMALLEST_SPAN = 4096
 _WORTH_THREADS = 100_000  # pairs; below, starting a thread costs as much
@@ -57,12 +61,25 @@ _WORTH_THREADS = 100_000  # pairs; below, starting a thread costs as much
 def _forward(code: int) -> Kernel:
     @kernel
     def forward(
-        series: Array, theta: Array, mass: Array, nodes: Packed, start: int, stop: int, sums: Array, out: Array
+        series: Array,
+        theta: Array,
+        mass: Array,
+        nodes: Packed,
+        start: int,
+        stop: int,
+        sums: Array,
+        kept: Packed,
+        keeps: int,
+        out: Array,
     ) -> None:
-        """out[R, n] of the particles start .. stop - 1 of theta[R, d + 2, N]; sums is scratch."""
+        """out[R, n] of the particles start .. stop - 1 of theta[R, d + 2, N]; sums is scratch.
+
+        keeps NEAR or FAR: the values of the activation go to kept[replica][vector][node], through the caches or past.
+        """
         d = theta.shape[1] - 2
         width, n = lanes(nodes), out.shape[1]
         blocks = nodes.shape[0] // (d * NODES)
+        vectors = (theta.shape[2] + width - 1) // width
         weights = workspace((d + 1) * width, nodes)
         amplitude = workspace(width, nodes)
         for replica in range(theta.shape[0]):
@@ -72,13 +89,27 @@ def _forward(code: int) -> Kernel:
                 pack(hidden, first, width, weights)
                 a = load_product(nodes, mass, outer, first, min(width, stop - first), amplitude)
                 b = load(weights, d * width)
+                at = (replica * vectors + first // width) * blocks * NODES * width
                 for block in range(blocks):
                     z0, z1, z2, z3 = project(weights, nodes, block, d, b)
+                    v0, v1 = value_and_slope(code, series, z0)[0], value_and_slope(code, series, z1)[0]
+                    v2, v3 = value_and_slope(code, series, z2)[0], value_and_slope(code, series, z3)[0]
                     to = block * NODES * SUMS
-                    add_product(sums, to, a, value_and_slope(code, series, z0)[0])
-                    add_product(sums, to + SUMS, a, value_and_slope(code, series, z1)[0])
-                    add_product(sums, to + 2 * SUMS, a, value_and_slope(code, series, z2)[0])
-                    add_product(sums, to + 3 * SUMS, a, value_and_slope(code, series, z3)[0])
+                    add_product(sums, to, a, v0)
+                    add_product(sums, to + SUMS, a, v1)
+                    add_product(sums, to + 2 * SUMS, a, v2)
+                    add_product(sums, to + 3 * SUMS, a, v3)
+                    if keeps == NEAR:
+                        store(kept, at, v0)
+                        store(kept, at + width, v1)
+                        store(kept, at + 2 * width, v2)
+                        store(kept, at + 3 * width, v3)
+                    elif keeps == FAR:
+                        stream(kept, at, v0)
+                        stream(kept, at + width, v1)
+                        stream(kept, at + 2 * width, v2)
+                        stream(kept, at + 3 * width, v3)
+                    at += NODES * width
             for q in range(n):
                 s = sums[q * SUMS : (q + 1) * SUMS]
                 out[replica, q] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
@@ -88,12 +119,29 @@ def _forward(code: int) -> Kernel:
 
 @cache
 def _backward(code: int) -> Kernel:
+    tells = code in FROM_VALUE
+
     @kernel
-    def backward(series: Array, theta: Array, nodes: Packed, r: Packed, start: int, stop: int, out: Array) -> None:
-        """out[R, d + 2, N] at the particles start .. stop - 1; r[R, blocks NODES] of the type of the nodes."""
+    def backward(
+        series: Array,
+        theta: Array,
+        nodes: Packed,
+        r: Packed,
+        start: int,
+        stop: int,
+        kept: Packed,
+        keeps: int,
+        out: Array,
+    ) -> None:
+        """out[R, d + 2, N] at the particles start .. stop - 1; r[R, blocks NODES] of the type of the nodes.
+
+        keeps NEAR or FAR: with the values that ``forward`` kept, whatever they tell is not evaluated again.
+        """
         d = theta.shape[1] - 2
         width = lanes(nodes)
         blocks = nodes.shape[0] // (d * NODES)
+        vectors = (theta.shape[2] + width - 1) // width
+        evaluates = keeps == NOTHING or not tells
         weights = workspace((d + 1) * width, nodes)
         # rows: w_1 .. w_d, b, a
         stretch = workspace((d + 2) * width, nodes)
@@ -103,18 +151,33 @@ def _backward(code: int) -> Kernel:
             outer, hidden, factor, result = theta[replica, 0], theta[replica, 1:], r[replica], out[replica]
             for first in range(start, stop, width):
                 count = min(width, stop - first)
-                pack(hidden, first, width, weights)
-                b = load(weights, d * width)
+                if evaluates:
+                    pack(hidden, first, width, weights)
+                at = (replica * vectors + first // width) * blocks * NODES * width
                 clear(gradient)
                 for begin in range(0, blocks, BLOCKS):
                     clear(stretch)
                     for block in range(begin, min(begin + BLOCKS, blocks)):
-                        z0, z1, z2, z3 = project(weights, nodes, block, d, b)
                         r0, r1, r2, r3 = spread_block(factor, block)
-                        v0, s0 = value_and_slope(code, series, z0)
-                        v1, s1 = value_and_slope(code, series, z1)
-                        v2, s2 = value_and_slope(code, series, z2)
-                        v3, s3 = value_and_slope(code, series, z3)
+                        if keeps == NOTHING:
+                            z0, z1, z2, z3 = project(weights, nodes, block, d, load(weights, row_b))
+                            v0, s0 = value_and_slope(code, series, z0)
+                            v1, s1 = value_and_slope(code, series, z1)
+                            v2, s2 = value_and_slope(code, series, z2)
+                            v3, s3 = value_and_slope(code, series, z3)
+                        else:
+                            for k in range(NODES):
+                                prefetch(kept, at + (FURTHEST * NODES + k) * width)
+                            v0, v1 = load(kept, at), load(kept, at + width)
+                            v2, v3 = load(kept, at + 2 * width), load(kept, at + 3 * width)
+                            at += NODES * width
+                            if tells:
+                                s0, s1 = slope_of_value(code, v0), slope_of_value(code, v1)
+                                s2, s3 = slope_of_value(code, v2), slope_of_value(code, v3)
+                            else:
+                                z0, z1, z2, z3 = project(weights, nodes, block, d, load(weights, row_b))
+                                s0, s1 = value_and_slope(code, series, z0)[1], value_and_slope(code, series, z1)[1]
+                                s2, s3 = value_and_slope(code, series, z2)[1], value_and_slope(code, series, z3)[1]
                         value = fma(r3, v3, fma(r2, v2, fma(r1, v1, fma(r0, v0, load(stretch, row_a)))))
                         store(stretch, row_a, value)
                         s0, s1, s2, s3 = r0 * s0, r1 * s1, r2 * s2, r3 * s3
@@ -232,10 +295,7 @@ def pullback_batch(
     """Pullbacks of R replicas: theta[R, d + 2, N], x[n, d], r[R, n], out[R, d + 2, N]."""
     dtype = DTYPES[precision]
     nodes, series = pack_nodes(x, dtype), parameters_of(code, hermite)
-    padded = np.zeros((len(r), nodes.size // max(1, x.shape[1])), dtype)
-    padded[:, : r.shape[1]] = r
-    kernel = _backward(code)
-    each_span(theta.shape[2], r.size, lambda span: kernel(series, theta, nodes, padded, *span, out))
+    pull_back(code, series, theta, nodes, r, np.empty(0, dtype), NOTHING, out)
 
 
 def potential(
@@ -265,18 +325,35 @@ def features_derivative(code: int, hermite: Array, theta: Array, x: Array, avera
 
 def _predict(code: int, hermite: Array, theta: Array, mass: Array, x: Array, out: Array, precision: Precision) -> None:
     nodes, series = pack_nodes(x, DTYPES[precision]), parameters_of(code, hermite)
-    kernel = _forward(code)
-    sums = nodes.size // x.shape[1] * SUMS
+    out[...] = carry_forward(code, series, theta, mass, nodes, len(x), np.empty(0, DTYPES[precision]), NOTHING)
+
+
+def carry_forward(
+    code: int, series: Array, theta: Array, mass: Array, nodes: Packed, n: int, kept: Packed, keeps: int
+) -> Array:
+    """Networks theta[R, d + 2, N] on packed nodes : [R, n]; ``kept`` as in the kernel."""
+    sums = nodes.size // (theta.shape[1] - 2) * SUMS
+    run = _forward(code)
 
     def part(span: tuple[int, int]) -> Array:
-        partial = np.empty(out.shape)
-        kernel(series, theta, mass, nodes, *span, np.empty(sums), partial)
+        partial = np.empty((len(theta), n))
+        run(series, theta, mass, nodes, *span, np.empty(sums), kept, keeps, partial)
         return partial
 
-    parts = each_span(theta.shape[2], out.size, part)
-    out[...] = parts[0]
-    for partial in parts[1:]:
-        out += partial
+    total, *rest = each_span(theta.shape[2], len(theta) * n, part)
+    for partial in rest:
+        total += partial
+    return np.asarray(total)
+
+
+def pull_back(
+    code: int, series: Array, theta: Array, nodes: Packed, r: Array, kept: Packed, keeps: int, out: Array
+) -> None:
+    """Pullbacks of r[R, n] at packed nodes to out[R, d + 2, N]; ``kept`` as in the kernel."""
+    padded = np.zeros((len(r), nodes.size // max(1, theta.shape[1] - 2)), nodes.dtype)
+    padded[:, : r.shape[1]] = r
+    run = _backward(code)
+    each_span(theta.shape[2], r.size, lambda span: run(series, theta, nodes, padded, *span, kept, keeps, out))
 
 
 def each_span(particles: int, nodes: int, work: Callable[[tuple[int, int]], Any]) -> list[Any]:
