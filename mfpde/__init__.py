@@ -52,9 +52,11 @@ _HOME = {
     "Control": "evolve",
     "State": "evolve",
     "solve": "evolve",
+    "open": "io.opened",
 }
 
-__all__ = ["__version__", *_HOME]
+# `open` stays out of a star import, where it would hide the one of Python
+__all__ = ["__version__", *(name for name in _HOME if name != "open")]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from mfpde.errors import ConfigError
 from mfpde.io import config, schema, studies
 
+TWO = '[data]\nlaw = "two-gaussians"\n'
+PIECES = '[network]\nactivation = "piecewise-linear"\nknots = [0.5, 1.5]\nslopes = [0, 10, 0]\nvalue = -2.5\n'
 GAUSSIAN = "[data]\n"
 NODES = '[data]\nlaw = "nodes"\nx = [[0.0], [1.0]]\ny = [1.0, -1.0]\n'
 EMPIRICAL = '[data]\nlaw = "empirical"\nfile = "x.csv"\ninputs = ["a", "b"]\ntargets = "c"\n'
@@ -114,7 +116,17 @@ def test_integers_stand_for_floats_and_nothing_else_converts() -> None:
         (EMPIRICAL + "classes = [1, 1]\n", "data.classes", "differ"),
         (EMPIRICAL.replace('"b"', '"a"'), "data.inputs", "twice"),
         (EMPIRICAL.replace('file = "x.csv"\n', ""), "data.file", "missing"),
-        ('[data]\nlaw = "two-gaussians"\n', "data.law", "later release"),
+        (TWO + "informative = 41\n", "data.informative", "at most data.dimension, which is 40"),
+        (TWO + "separation = 1.0\n", "data.separation", "from 0 to 0.999"),
+        (TWO + "noise = 0.1\n", "data.noise", 'not used with law = "two-gaussians"'),
+        (TWO + '[initial]\nw = { law = "uniform", low = -1, high = 1 }\n', "initial.w.law", "rotation-invariant"),
+        (TWO + '[initial]\nw = { law = "normal", mean = 0.5 }\n', "initial.w.mean", "must be 0"),
+        (TWO + '[training]\ntemperature = 0\n[grid]\nflux = "exponential"\n', "grid.flux", '"limited"'),
+        (TWO + PIECES.replace("[0.5, 1.5]", "[]"), "network.knots", "is empty"),
+        (TWO + PIECES.replace("[0.5, 1.5]", "[1.5, 0.5]"), "network.knots", "must increase"),
+        (TWO + PIECES.replace("[0, 10, 0]", "[0, 10]"), "network.slopes", "must have 3"),
+        (TWO + PIECES + '[numerics]\ndevice = "cuda"\n', "numerics.device", "piecewise-linear"),
+        (TWO + "[network]\nknots = [1.0]\n", "network.knots", 'network.activation is "erf"'),
         ('[data]\nlaw = "gauss"\n', "data.law", '"empirical"'),
         ("[data]\ndimension = 0\n", "data.dimension", "from 1"),
         ("[data]\nrows = 3\n", "data.rows", 'not used with law = "gaussian"'),

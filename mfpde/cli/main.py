@@ -9,14 +9,15 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import shutil
 import sys
-from argparse import Namespace
+import textwrap
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from types import ModuleType
 
-from mfpde.cli import common
+from mfpde.cli import common, examples
 from mfpde.errors import MfpdeError
-from mfpde.io import interrupt
+from mfpde.io import interrupt, trust
 
 # verb -> module with add_arguments(parser) and run(args) -> int, and its line in the help
 VERBS = {
@@ -27,14 +28,27 @@ VERBS = {
     "theory atoms": ("mfpde.cli.theory.atoms", "sparse dictionary of target and long-time measure, with certificate"),
     "theory errors": ("mfpde.cli.theory.errors", "the error of training, split into its six terms"),
     "theory cell": ("mfpde.cli.theory.cell", "the learning cell of activation and data"),
+    "theory sgd": (
+        "mfpde.cli.theory.sgd",
+        "SGD against its limit in four steps, and the width it needs in any dimension",
+    ),
+    "kernel-limit": (
+        "mfpde.cli.kernel_limit",
+        "the kernel limit of large output scales, beside flows at finite scales",
+    ),
     "one-step": ("mfpde.cli.one_step", "exact asymptotics after one gradient step, beside networks of finite size"),
+    "deep": ("mfpde.cli.deep", "networks of L layers under muP: the limit of infinite width, beside finite widths"),
     "plot": ("mfpde.cli.plot", "draw outputs"),
+    "report": ("mfpde.cli.report", "write one self-contained page about a run"),
     "sweep": ("mfpde.cli.sweep", "solve a family of studies"),
     "studies": ("mfpde.cli.studies", "list the built-in studies, or show one as TOML to start from"),
+    "config": ("mfpde.cli.config_verb", "tell the keys of a study: template, JSON Schema, one key explained"),
     "info": ("mfpde.cli.info", "say what an output holds and how it was made"),
-    "export": ("mfpde.cli.export", "write the variables of an output as csv"),
+    "cite": ("mfpde.cli.cite", "print BibTeX for the methods, data and libraries that a study or a run uses"),
+    "export": ("mfpde.cli.export", "write an output as csv, npz or openPMD"),
     "check": ("mfpde.cli.check", "vet an output and verify every checksum"),
     "verify": ("mfpde.cli.verify", "measure order, conservation and identities of this installation"),
+    "completion": ("mfpde.cli.completion", "print a completion script for bash, zsh or tcsh"),
 }
 
 
@@ -57,6 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.kind} error: {error}", str(error), error.hint, json, error.exit_code)
     except KeyboardInterrupt as error:
         return _interrupted(type(error), json)
+    except OSError as error:
+        signalled = interrupt.arrived()
+        if signalled is not None:
+            return _interrupted(signalled, json)
+        if "--traceback" in arguments:
+            raise
+        message = (error.strerror or str(error)) + ("" if error.filename is None else f": {error.filename}")
+        return _fail(f"file system error: {message}", message, None, json, 6)
     except Exception as error:
         signalled = interrupt.arrived()
         if signalled is not None:
@@ -73,36 +95,46 @@ def _interrupted(kind: type[KeyboardInterrupt], json: bool) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    verb = next((argument for argument in arguments if not argument.startswith("-")), None)
-    if verb is None:
+    if all(argument.startswith("-") for argument in arguments):
         return _without_verb(arguments)
-    arguments = arguments.copy()
-    arguments.remove(verb)
+    verb, args = parse(arguments)
+    common.set_up_log(args)
+    with trust.files(args.trust):
+        return int(importlib.import_module(VERBS[verb][0]).run(args))
+
+
+def parse(arguments: Sequence[str]) -> tuple[str, Namespace]:
+    """The verb, with its topic, and the parsed flags of a command line.  UsageError if there is no such."""
+    rest = list(arguments)
+    verb = next((argument for argument in rest if not argument.startswith("-")), "")
+    rest.remove(verb)
     topics = [name.split()[1] for name in VERBS if name.split()[0] == verb and " " in name]
     if topics:
-        topic = next((argument for argument in arguments if not argument.startswith("-")), None)
+        topic = next((argument for argument in rest if not argument.startswith("-")), None)
         if topic not in topics:
             known = f"the topics are {', '.join(topics)}"
             missing = f"{verb} needs a topic" if topic is None else f"there is no topic '{topic[:60]}' of {verb}"
             raise common.UsageError(missing, known)
-        arguments.remove(topic)
+        rest.remove(topic)
         verb = f"{verb} {topic}"
     if verb not in VERBS:
         close = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.5)
         hint = f"did you mean '{close[0]}'?" if close else f"the verbs are {', '.join(VERBS)}"
         raise common.UsageError(f"there is no verb '{verb[:60]}'", hint)
+    parser = common.Parser(prog=f"mfpde {verb}", formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
+    declare(verb, parser)
+    columns = min(shutil.get_terminal_size().columns, 120) - 2
+    parser.description = textwrap.fill(parser.description or "", columns)
+    parser.epilog = examples.epilog(verb, columns)
+    return verb, parser.parse_args(rest)
+
+
+def declare(verb: str, parser: ArgumentParser) -> None:
+    """Describe a verb to a parser: its line, its arguments, the flags of every verb."""
     module, line = VERBS[verb]
-    implementation = importlib.import_module(module)
-    args = _parse(verb, line, implementation, arguments)
-    common.set_up_log(args)
-    return int(implementation.run(args))
-
-
-def _parse(verb: str, line: str, implementation: ModuleType, arguments: list[str]) -> Namespace:
-    parser = common.Parser(prog=f"mfpde {verb}", description=line[0].upper() + line[1:] + ".", allow_abbrev=False)
-    implementation.add_arguments(parser)
+    parser.description = line[0].upper() + line[1:] + "."
+    importlib.import_module(module).add_arguments(parser)
     common.add_output_flags(parser)
-    return parser.parse_args(arguments)
 
 
 def _without_verb(arguments: list[str]) -> int:

@@ -14,7 +14,7 @@ KINDS = ("png", "pdf", "svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare FILE_OR_DIR…, -o and --kind."""
+    """Declare FILE_OR_DIR…, -o, --animate and --kind."""
     parser.add_argument(
         "sources",
         nargs="+",
@@ -23,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="where to write (default: beside the files); a directory each for several"
+    )
+    parser.add_argument(
+        "--animate",
+        action="store_true",
+        help="also write density and particles over time: film.gif, and film.mp4 where imageio-ffmpeg is installed",
     )
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="format of the figures (default: png)")
 
@@ -40,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
         for file, time in source.unfinished.items():
             log.warning("%s is an unfinished run: drawn up to t = %g", file, time)
         drawn = drawing.draw_output(output, target, args.kind)
+        if args.animate:
+            from mfpde.cli.film import film
+
+            drawn += film(output, target)
         if not drawn:
             log.warning("%s holds nothing to draw yet", source.directory)
         paths += [str(path) for path in drawn]

@@ -128,17 +128,25 @@ def atom_rows(
 
 
 def snapshot_rows(
-    figure: Figure | SubFigure, times: np.ndarray, rows: Sequence[Row], chosen: Sequence[int]
+    figure: Figure | SubFigure,
+    times: np.ndarray,
+    rows: Sequence[Row],
+    chosen: Sequence[int],
+    scale: Sequence[int] | None = None,
 ) -> list[Axes]:
-    """Draw rows of panels at the chosen indices of times[K], and below them what the marks mean."""
+    """Draw rows of panels at the chosen indices of times[K], and below them what the marks mean.
+
+    Colours and axes are those of the indices in ``scale``, if given: the frames of a film share them.
+    """
+    scale = chosen if scale is None else scale
     grid = figure.subplots(len(rows), len(chosen), squeeze=False, sharex="row", sharey="row")
     for axes, row in zip(grid, rows, strict=True):
         if len(row.names) == 1:
-            _curves(axes, row, chosen)
+            _curves(axes, row, chosen, scale)
         elif row.density is None:
-            _scatter(axes, row, chosen)
+            _scatter(axes, row, chosen, scale)
         else:
-            _maps(axes, row, chosen)
+            _maps(axes, row, chosen, scale)
         for ax in axes:
             ax.label_outer()
             # Rows show different parameters, so each needs its own x label.
@@ -163,14 +171,14 @@ def _share_windows(first: Sequence[Axes], rows: Sequence[Row]) -> None:
             getattr(ax, put)(float(ends[:, 0].min()), float(ends[:, 1].max()))
 
 
-def _maps(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
+def _maps(axes: Sequence[Axes], row: Row, chosen: Sequence[int], scale: Sequence[int]) -> None:
     assert row.density is not None
-    maps = row.density[list(chosen)]
+    maps = row.density[list(scale)]
     norm, extend = shared_norm(maps)
-    for ax, k, values in zip(axes, chosen, maps, strict=True):
+    for ax, k in zip(axes, chosen, strict=True):
         dots = None if row.particles is None else row.particles[k]
         density_map(
-            ax, row.centers[0], row.centers[1], values,
+            ax, row.centers[0], row.centers[1], row.density[k],
             particles=dots, stationary=row.stationary, norm=norm, names=row.names, kinds=row.kinds,
         )  # fmt: skip
     seen = maps if row.stationary is None else np.concatenate([maps, row.stationary[None]])
@@ -179,12 +187,12 @@ def _maps(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
     colour_bar(axes, extend)
 
 
-def _scatter(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
+def _scatter(axes: Sequence[Axes], row: Row, chosen: Sequence[int], scale: Sequence[int]) -> None:
     assert row.atoms is not None and row.weights is not None
     for ax, k in zip(axes, chosen, strict=True):
         dots = None if row.particles is None else row.particles[k]
         atom_map(ax, row.atoms[k], row.weights, particles=dots, names=row.names, kinds=row.kinds)
-    along, across = _range(row, chosen)
+    along, across = _range(row, scale)
     axes[0].set_xlim(*along)
     axes[0].set_ylim(*across)
 
@@ -198,7 +206,7 @@ def _range(row: Row, chosen: Sequence[int]) -> list[tuple[float, float]]:
     return list(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
 
 
-def _curves(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
+def _curves(axes: Sequence[Axes], row: Row, chosen: Sequence[int], scale: Sequence[int]) -> None:
     for ax, k in zip(axes, chosen, strict=True):
         dots = None if row.particles is None else np.ravel(row.particles[k])
         if row.density is not None:
@@ -215,9 +223,9 @@ def _curves(axes: Sequence[Axes], row: Row, chosen: Sequence[int]) -> None:
     if row.density is None:
         axes[0].set_ylim(-0.02, 1.02)
         axes[0].set_yticks([0.0, 0.5, 1.0])
-        axes[0].set_xlim(*_range(row, chosen)[0])
+        axes[0].set_xlim(*_range(row, scale)[0])
         return
-    drawn = row.density[list(chosen)]
+    drawn = row.density[list(scale)]
     if row.kinds[0] != "circle":
         seen = drawn if row.stationary is None else np.vstack([drawn, row.stationary])
         axes[0].set_xlim(*window(row.centers[0], seen))

@@ -43,18 +43,18 @@ def explain(message: str, raw: dict[str, Any], schema: type[msgspec.Struct]) -> 
     path = tuple(
         int(index) if index else name for name, index in re.findall(r"([^.\[\]`$]+)|\[(\d+)\]", place.strip("`"))
     )
-    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
-    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL)
+    missing = re.fullmatch(r"Object missing required field `(.*)`", what, re.DOTALL)
     value: Any = raw
     for part in path:
         value = value[part]
     if unknown:
         key = unknown[1]
         return ConfigError(dotted((*path, key)), *_unknown(key, path, raw, schema))
-    expected = " or ".join(_describe(kind) for kind in _kinds(path, raw, schema))
+    expected = " or ".join(describe(kind) for kind in _kinds(path, raw, schema))
     if missing:
         key = missing[1]
-        allowed = " or ".join(_describe(kind) for kind in _kinds((*path, key), raw, schema))
+        allowed = " or ".join(describe(kind) for kind in _kinds((*path, key), raw, schema))
         return ConfigError(dotted((*path, key)), f"is missing; it must be {allowed}")
     if isinstance(value, dict) and not expected.startswith("a table"):
         return ConfigError(dotted(path), f"is a table; it must be {expected}")
@@ -89,7 +89,7 @@ def _kinds(path: Sequence[str | int], raw: Any, schema: type[msgspec.Struct], ev
     kinds: list[Any] = [msgspec.inspect.type_info(schema)]
     value = raw
     for i, part in enumerate((*path, None)):
-        kinds = [leaf for kind in kinds for leaf in _leaves(kind)]
+        kinds = [leaf for kind in kinds for leaf in leaves(kind)]
         last = i == len(path)
         if isinstance(value, dict) and not (last and every):
             kinds = [k for k in kinds if _tag_fits(k, value, part)] or kinds
@@ -100,12 +100,13 @@ def _kinds(path: Sequence[str | int], raw: Any, schema: type[msgspec.Struct], ev
     return [kind for kind in kinds if not isinstance(kind, msgspec.inspect.NoneType)]
 
 
-def _leaves(kind: Any) -> Iterator[Any]:
+def leaves(kind: Any) -> Iterator[Any]:
+    """The types that a schema type allows: alternatives one by one, bounds of a list taken off."""
     if isinstance(kind, msgspec.inspect.UnionType):
         for inner in kind.types:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     elif isinstance(kind, msgspec.inspect.Metadata):
-        yield from _leaves(kind.type)
+        yield from leaves(kind.type)
     else:
         yield kind
 
@@ -133,7 +134,7 @@ def _child(value: Any, part: str | int | None) -> Any:
         return None
 
 
-def _describe(kind: Any) -> str:
+def describe(kind: Any) -> str:
     """A schema type in words: 'an integer between 1 and 64', 'one of "a", "b"'."""
     inspect = msgspec.inspect
     match kind:
@@ -148,7 +149,7 @@ def _describe(kind: Any) -> str:
         case inspect.StrType():
             return "a text in quotes"
         case inspect.VarTupleType():
-            item = " or ".join(_describe(leaf) for leaf in _leaves(kind.item_type))
+            item = " or ".join(describe(leaf) for leaf in leaves(kind.item_type))
             low, high = kind.min_length, kind.max_length
             length = f"{low} " if low and low == high else f"at most {high} " if high else ""
             return f"a {'non-empty ' if low and low != high else ''}list of {length}entries, each {item}"
@@ -158,9 +159,10 @@ def _describe(kind: Any) -> str:
 
 
 def _range(kind: Any) -> str:
-    if kind.ge is not None:
+    if kind.ge is not None and kind.le is not None:
         return f" from {_bound(kind.ge)} to {_bound(kind.le)}"
-    return f" above {_bound(kind.gt)}, at most {_bound(kind.le)}"
+    bounds = {"above": kind.gt, "at least": kind.ge, "at most": kind.le, "below": kind.lt}
+    return " " + ", ".join(f"{words} {_bound(value)}" for words, value in bounds.items() if value is not None)
 
 
 def _bound(value: float) -> str:

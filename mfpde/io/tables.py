@@ -138,13 +138,13 @@ def _set(raw: dict[str, Any], setting: str) -> None:
 
 def to_toml(config: Any) -> str:
     """A study (its title first, then sections) as TOML text; parsing it gives ``config`` again."""
-    lines = [f"title = {_value(config.title)}"]
+    lines = [f"title = {toml_value(config.title)}"]
     for section in config.__struct_fields__[1:]:
         table = getattr(config, section)
         if table is None:
             continue
         lines += ["", f"[{section}]"]
-        lines += [f"{key} = {_value(item)}" for key, item in _items(table)]
+        lines += [f"{key} = {toml_value(item)}" for key, item in _items(table)]
     return "\n".join(lines) + "\n"
 
 
@@ -159,11 +159,12 @@ def _items(table: msgspec.Struct) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value of a study as TOML, on one line."""
     if isinstance(value, msgspec.Struct):
-        return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in _items(value)) + " }"
+        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in _items(value)) + " }"
     if isinstance(value, tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
