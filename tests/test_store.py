@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import hostile
 import numpy as np
 import pytest
 
@@ -346,71 +347,17 @@ def test_a_study_text_that_was_edited_is_noticed(saved: tuple[Path, dict[str, Gr
 # ---- hostile files ---------------------------------------------------------------------------------------------
 
 
-def _hostile(kind: str, path: Path, secret: Path) -> None:
-    with h5py.File(path, "w", libver=("v110", "v114")) as file:
-        file.attrs["Conventions"] = np.bytes_("mfpde-1")
-        file.attrs["schema"] = 1
-        group = file.create_group("limit")
-        match kind:
-            case "soft link":
-                group["x"] = h5py.SoftLink("/limit")
-            case "external link":
-                group["x"] = h5py.ExternalLink(str(secret), "/")
-            case "external storage":
-                group.create_dataset("x", shape=(4,), dtype="i1", external=[(str(secret), 0, 4)])
-            case "virtual dataset":
-                layout = h5py.VirtualLayout(shape=(4,), dtype="f8")
-                layout[:] = h5py.VirtualSource(str(secret), "x", shape=(4,))
-                group.create_virtual_dataset("x", layout)
-            case "cycle":
-                group["x"] = file["/"]
-            case "two names":
-                group["x"] = np.zeros(3)
-                group["y"] = group["x"]
-            case "declared terabytes":
-                group.create_dataset("x", shape=(1 << 40,), dtype="f8", chunks=(1 << 20,))
-            case "zip bomb":
-                group.create_dataset("x", shape=(1 << 24,), dtype="f8", compression="gzip", chunks=(1 << 20,))[...] = (
-                    0.0
-                )
-            case "variable text":
-                group["x"] = "abc"
-            case "compound":
-                group["x"] = np.zeros(3, dtype=[("a", "f8")])
-            case "references":
-                group["x"] = np.array([file.ref], dtype=h5py.ref_dtype)
-            case "named type":
-                group["x"] = np.dtype("f8")
-            case "filter":
-                group.create_dataset("x", data=np.zeros(64), chunks=(64,), scaleoffset=3)
-            case "deep":
-                group.create_group("x/" * 20)
-            case "variable attribute":
-                group.attrs["x"] = "abc"
-            case "empty attribute":
-                group.attrs["x"] = h5py.Empty("f8")
-            case "no scales":
-                group["x"] = np.zeros(3)
-
-
-HOSTILE = ["soft link", "external link", "external storage", "virtual dataset", "declared terabytes", "zip bomb"]
-HOSTILE += ["variable text", "compound", "references", "filter"]
-HOSTILE += ["cycle", "two names", "named type", "deep", "variable attribute", "empty attribute", "no scales"]
-
-
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("kind", hostile.KINDS)
 def test_hostile_files_are_refused(tmp_path: Path, kind: str) -> None:
-    secret = tmp_path / "secret.txt"
-    secret.write_text("secret")
     path = tmp_path / "x.h5"
-    _hostile(kind, path, secret)
+    hostile.write(kind, path, tmp_path / "secret.txt")
     started = time.perf_counter()
     with pytest.raises(DataFileError) as caught:
         store.read(path)
     assert caught.value.exit_code == 4
     assert "\n" not in str(caught.value)
     assert time.perf_counter() - started < 1.0
-    if kind in HOSTILE[:10]:  # a data table named by a study meets the same guard
+    if kind in hostile.AS_DATA:  # a data table named by a study meets the same guard
         with pytest.raises(DataFileError):
             data.read_table(path, "limit/x", "limit/x")
 

@@ -47,6 +47,9 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout, also on failure")
     group.add_argument("-q", "--quiet", action="store_true", help="no log and no progress on stderr")
     group.add_argument("-v", "--verbose", action="store_true", help="log more")
+    group.add_argument(
+        "--trust", action="store_true", help="do not vet HDF5 files: for own ones that are larger than vetting allows"
+    )
     group.add_argument("--traceback", action="store_true", help="show where an internal error came from")
 
 

@@ -110,13 +110,15 @@ def write_measured(
 ) -> list[str]:
     """Write NAME.json and, where ``draw`` returns a figure, NAME.png; returns their paths."""
     from mfpde import figures
+    from mfpde.io.atomic import lock, save
 
-    make(directory)
     table, picture = directory / f"{name}.json", directory / f"{name}.png"
-    save_json(table, result)
     with figures.style():
         figure = draw(result)
-    if figure is None:
-        return [str(table)]
-    figures.save(figure, picture)
+    make(directory)
+    with lock(directory):  # sweeps what a killed process has left
+        save_json(table, result)
+        if figure is None:
+            return [str(table)]
+        save(picture, figures.render(figure, "png"))
     return [str(table), str(picture)]

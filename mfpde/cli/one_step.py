@@ -84,6 +84,7 @@ def _write(args: argparse.Namespace, study: configs.Loaded, directory: Path, pro
     with progress("theory", 1.0, args.quiet) as update:
         theory = runs.run_theory(study, processes, update)
     with directories.claimed(directory):
+        directories.refuse_overwriting(args, directory, (FILE,), "keeps its finished seeds")
         if args.overwrite:
             (directory / FILE).unlink(missing_ok=True)
         total = len(runs.tasks_of(study.config))
@@ -110,7 +111,8 @@ def _result(args: argparse.Namespace, study: configs.Loaded, directory: Path, fo
     if not args.no_figures:
         from mfpde import figures
         from mfpde.cli.one_step_figures import draw
+        from mfpde.io.atomic import save
 
-        figures.save(draw(study.config, found), directory / FIGURE)
+        save(directory / FIGURE, figures.render(draw(study.config, found), "png"))
         result["figures"] = [str(directory / FIGURE)]
     return result

@@ -11,6 +11,8 @@ from importlib import resources
 from typing import Any
 
 # longest list or table of a summary that is shown number by number
+# records up to which they are columns, and not lines, of their table
+SIDE_BY_SIDE = 8
 LONGEST = 6
 
 
@@ -130,13 +132,17 @@ def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
 
 
 def _records(caption: str, records: Sequence[Mapping[str, Any]]) -> str:
-    names = [key for key in records[0] if any(show(record.get(key)) for record in records)]
-    head = "".join(f"<th>{html.escape(_words(name))}</th>" for name in names)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(show(record.get(name)))}</td>" for name in names) + "</tr>"
-        for record in records
-    )
-    return f'<div class="wide"><table><caption>{html.escape(caption)}</caption><tr>{head}</tr>{body}</table></div>'
+    """A few records stand side by side with all their values; of many, a line each with what is no list."""
+    flat = [dict(_flat(record)) for record in records]
+    names = [key for key in flat[0] if any(show(record.get(key)) for record in flat)]
+    if len(flat) <= SIDE_BY_SIDE:
+        rows = [[_words(name), *(show(record.get(name)) for record in flat)] for name in names]
+    else:
+        names = [name for name in names if not isinstance(flat[0][name], list)]
+        rows = [[_words(name) for name in names], *([show(record.get(name)) for name in names] for record in flat)]
+    head, *body = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+    lines = f'<tr class="head">{head}</tr>' + "".join(f"<tr>{row}</tr>" for row in body)
+    return f'<div class="wide"><table><caption>{html.escape(caption)}</caption>{lines}</table></div>'
 
 
 def _facts(rows: Sequence[tuple[str, str]], caption: str = "") -> str:

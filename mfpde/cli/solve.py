@@ -58,13 +58,14 @@ def run(args: argparse.Namespace) -> int:
     # BLAS sums differ between thread counts; our own threads cut the work in pieces that do not depend on them
     with threadpool_limits(1), parallel.team(args.threads or os.cpu_count() or 1):
         study = build(loaded.config, loaded.name, loaded.directory)
-        if study.on_grid and study.problem.temperature > 0.0 and args.only != "particles":
+        if study.on_grid and not study.by_atoms and args.only != "particles":
             study.grid  # noqa: B018  a box that cannot be chosen is an error before anything is written
         _refuse_impossible(args, study)
         if args.dry_run:
             return _dry_run(args, study, directory)
         _refuse_too_large(args, study, directory)
         with directories.claimed(directory):
+            _refuse_overwriting(args, directory)  # another run may have come to its end in the meantime
             result = _run_parts(args, study, directory)
     result["wall_s"] = time.perf_counter() - began
     directories.write_summary(directory, result)
@@ -182,7 +183,7 @@ def _run_limit(
         return None
     horizon = float(study.times[-1])
     with progress("limit", horizon, args.quiet) as update:
-        if study.problem.temperature == 0.0:
+        if study.by_atoms:
             found = atoms.run_atoms(
                 study,
                 path,
@@ -224,7 +225,7 @@ def _existing_limit(study: Study, directory: Path) -> Limit | AtomLimit | None:
     if not path.exists():
         log.info("no %s beside the particles: they run without copies and without a limit to compare with", LIMIT_FILE)
         return None
-    loader = atoms.load_atoms if study.problem.temperature == 0.0 else limit.load_limit
+    loader = atoms.load_atoms if study.by_atoms else limit.load_limit
     found = loader(study, str(path))
     if not found.finished:
         raise ConfigError(

@@ -185,7 +185,7 @@ def _build(loaded: configs.Loaded, only: str | None) -> None:
 
     study = build(loaded.config, loaded.name, loaded.directory)
     require_device(settings_of(study).kernels)
-    if study.on_grid and study.problem.temperature > 0.0 and only != "particles":
+    if study.on_grid and not study.by_atoms and only != "particles":
         study.grid  # noqa: B018  a box that cannot be chosen is an error too
 
 

@@ -95,8 +95,7 @@ def _acquire(name: Path, path: str) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.exists(name) and os.path.samestat(os.fstat(descriptor), os.stat(name)):
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"{os.getpid()}\n".encode())
+                _sign(descriptor, name)
                 return descriptor
             os.close(descriptor)
         except BlockingIOError:
@@ -106,3 +105,14 @@ def _acquire(name: Path, path: str) -> int:
         except OSError as error:
             os.close(descriptor)
             raise FileSystemError(f"cannot lock {path}: {_reason(error)}") from error
+
+
+def _sign(descriptor: int, name: Path) -> None:
+    """Who holds the lock stands in its file; where that cannot be written no file is left behind."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise

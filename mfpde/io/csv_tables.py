@@ -1,7 +1,7 @@
 """An output file as csv tables: GROUP.AXES.csv holds all variables of a group that live on the same axes.
 
-The axes ``parameter`` and ``block`` become columns; the widths of an ensemble share a table, with a column ``width``.
-Rows run over the other axes in stored order. /restart is no result and is left out.
+The axes ``parameter`` and ``block`` become columns; the widths (or dimensions) of an ensemble share a table, with a
+column ``width`` (or ``dimension``). Rows run over the other axes in stored order; /restart is no result and left out.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def write_tables(path: str, directory: Path, particles: bool, last: bool) -> dic
             columns = _columns(group, axes, variables)
             if name.startswith("/ensemble/"):
                 size = len(next(iter(columns.values())))
-                columns = {"width": np.full(size, int(group.attributes["width"])), **columns}
+                scale = next(key for key in ("width", "dimension") if key in group.attributes)
+                columns = {scale: np.full(size, int(group.attributes[scale])), **columns}
             file = _file_name(name, axes)
             writer = csv.writer(texts.setdefault(file, io.StringIO()), lineterminator="\n")
             if file not in rows:
@@ -65,7 +66,8 @@ def write_tables(path: str, directory: Path, particles: bool, last: bool) -> dic
 
 
 def _file_name(group: str, axes: tuple[str, ...]) -> str:
-    base = "ensemble" if group.startswith("/ensemble/") else group.strip("/").replace("/", "-")
+    parts = group.strip("/").split("/")
+    base = "-".join(parts[:-1] if parts[0] == "ensemble" else parts)
     return f"{base}.{'-'.join(axes)}.csv"
 
 

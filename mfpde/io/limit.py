@@ -134,6 +134,8 @@ class _Run:
         return evolve.evolve(self.study.problem, state, self.study.times, control, table)
 
     def record(self, snapshot: evolve.Snapshot, wall: float) -> None:
+        if not np.all(np.isfinite(snapshot.f)):  # of the start; later steps are looked at where they are made
+            raise NumericalError(f"the predictions are not finite at t = {snapshot.time:g}")
         self.state = snapshot.state
         if snapshot.measure.grid is not self.grid:
             self._widen(snapshot.measure.grid)
