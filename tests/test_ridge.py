@@ -30,6 +30,8 @@ from mfpde.theory.ridge import (
     tensor_products,
 )
 
+# piecewise-linear has kinks that no rule of these coefficients sees; `mfpde theory` refuses it
+RIDGES = sorted(CODES.keys() - {"piecewise-linear"})
 HERMITE = (0.3, -0.5, 0.2, 0.7, 0.1)
 
 
@@ -50,7 +52,7 @@ def random_atoms(rng: np.random.Generator, count: int, dimension: int, bias: flo
     return Atoms(rng.standard_normal(count), rng.standard_normal((count, dimension)), bias * rng.standard_normal(count))
 
 
-@pytest.mark.parametrize("activation", CODES)
+@pytest.mark.parametrize("activation", RIDGES)
 @pytest.mark.parametrize("bias", [0.0, 0.7, -1.9, 4.0])
 def test_coefficients_are_the_integrals_that_define_them(activation: str, bias: float) -> None:
     for radius in (0.0, 1e-3, 0.3, 1.0, 2.5, 6.0):
@@ -104,7 +106,7 @@ def test_the_squares_add_up_to_the_second_moment(activation: str, radius: float,
     assert whole - squares[-1] <= 1e-3 * whole + 1e-14
 
 
-@pytest.mark.parametrize("activation", CODES)
+@pytest.mark.parametrize("activation", RIDGES)
 def test_derivatives_are_slopes_of_the_coefficients(activation: str) -> None:
     step, kind = 1e-5, series(activation)
     for radius, bias in ((1.0, 0.0), (0.8, 0.6), (2.0, -1.1)):
@@ -199,7 +201,7 @@ def _norms(activation: str, atoms: Atoms) -> np.ndarray:
     return tensor_products(activation, atoms, atoms, 6, series(activation)) + 1e-300
 
 
-@pytest.mark.parametrize("activation", CODES)
+@pytest.mark.parametrize("activation", RIDGES)
 def test_parseval_in_the_plane(activation: str, rng: np.random.Generator) -> None:
     """sum_k ||T_k - T'_k||^2, the overlaps and a rule over the plane: three ways to one distance."""
     first, second = random_atoms(rng, 3, 2, 0.5), random_atoms(rng, 2, 2, 0.5)
