@@ -29,6 +29,8 @@ Array = np.ndarray
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 HERMITE = np.array([0.2, -0.7, 0.5, 0.3, 0.15])
+# the config refuses the other one on a GPU
+ON_DEVICE = sorted(CODES.keys() - {"piecewise-linear"})
 # largest error over the largest sum of absolute terms
 BOUND = {"double": 4e-15, "single": 1e-6}
 PAIRS = ("relu", "erf", "sin", "quadratic", "identity", "hermite")
@@ -142,7 +144,7 @@ class TestInSimulator:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("precision", BOUND)
-    @pytest.mark.parametrize("name", CODES)
+    @pytest.mark.parametrize("name", ON_DEVICE)
     def test_networks(self, name: str, precision: str) -> None:
         assert_network(name, 2, 33, 9, precision)
 
@@ -330,7 +332,7 @@ class TestOutside:
         # device functions ask which device they are for
         monkeypatch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=(9, 0)))
         accepted(pairs.tabulate, matrix, size, types.Array(types.float64, 2, "C"), table)
-        found = [(elements.activation(code, real), False) for code in CODES.values()]
+        found = [(elements.activation(code, real), False) for code in (CODES[name] for name in ON_DEVICE)]
         found += [(elements.pair_kernel(CODES[name], real), True) for name in PAIRS]
         for element, radial in found:
             for gradient in (True, False):

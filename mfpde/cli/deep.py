@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mfpde")
 
-FILE = "deep.h5"
+FILE, RESUMED = "deep.h5", "continues that run"
 PARTS = ("limit", "widths")
 
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     processes = args.threads or os.cpu_count() or 1
     if not args.dry_run:
         directory = directories.choose(args, study.name)
-        directories.refuse_overwriting(args, directory, (FILE,), "continues that run")
+        directories.refuse_overwriting(args, directory, (FILE,), RESUMED)
 
     # from here on the numerics are imported: seconds, that no mistake above should cost
     from mfpde.io.deep.data import read_samples
@@ -75,16 +75,11 @@ def _estimate(args: argparse.Namespace, study: configs.Loaded, samples: Samples,
 
 def _dry_run(args: argparse.Namespace, study: configs.Loaded, samples: Samples, processes: int) -> int:
     found = _estimate(args, study, samples, processes)
-    if args.json:
-        common.print_json({"ok": True, "study": study.name, "config": to_toml(study.config), "estimate": found})
-        return 0
-    print(to_toml(study.config))
-    print(f"# {samples.description}")
-    print(
-        f"# {found['tasks']} tasks in {found['processes']} processes, about {found['seconds']:.2g} s; "
+    line = (
+        f"{found['tasks']} tasks in {found['processes']} processes, about {found['seconds']:.2g} s; "
         f"{found['bytes'] / 2**20:.0f} MiB at a time, libraries included; operators of about {found['rank']} columns"
     )
-    return 0
+    return directories.show_plan(args, study.name, to_toml(study.config), found, [samples.description, line])
 
 
 def _refuse_too_large(args: argparse.Namespace, study: configs.Loaded, samples: Samples, processes: int) -> None:
@@ -108,9 +103,7 @@ def _write(
     from mfpde.io.deep.run import run_study
 
     log.info("%s: %s", study.name, study.config.title or samples.description)
-    with directories.claimed(directory):
-        if args.overwrite:
-            (directory / FILE).unlink(missing_ok=True)
+    with directories.claimed_for(args, directory, FILE, RESUMED):
         with progress("deep", 1.0, args.quiet) as update:
             found = run_study(
                 study,
@@ -134,12 +127,7 @@ def _result(
     result |= {"directory": str(directory), "files": [str(directory / FILE)]}
     result |= numbers(study.config, samples, found)
     if not args.no_figures:
-        from mfpde import figures
         from mfpde.cli.deep_figures import draw
 
-        result["figures"] = []
-        for name, figure in draw(study.config, samples, found).items():
-            path = directory / f"{name}.png"
-            figures.save(figure, path)
-            result["figures"].append(str(path))
+        result["figures"] = directories.draw(directory, draw(study.config, samples, found))
     return result

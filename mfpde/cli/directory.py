@@ -91,6 +91,38 @@ def claimed(directory: Path) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def claimed_for(args: argparse.Namespace, directory: Path, file: str, resumed: str) -> Iterator[None]:
+    """``claimed`` for a run that writes ``file``: looked for once more under the lock, removed by --overwrite."""
+    with claimed(directory):
+        refuse_overwriting(args, directory, (file,), resumed)
+        if args.overwrite:
+            (directory / file).unlink(missing_ok=True)
+        yield
+
+
+def show_plan(args: argparse.Namespace, study: str, config: str, found: dict[str, Any], lines: Sequence[str]) -> int:
+    """What --dry-run prints: the resolved study as TOML and the estimate, as JSON or in ``lines``; exit code 0."""
+    if args.json:
+        common.print_json({"ok": True, "study": study, "config": config, "estimate": found})
+        return 0
+    print(config)
+    for line in lines:
+        print(f"# {line}")
+    return 0
+
+
+def draw(directory: Path, figures_by_name: dict[str, Figure]) -> list[str]:
+    """Save NAME.png of every figure, complete or not at all; returns their paths."""
+    from mfpde import figures
+    from mfpde.io.atomic import save
+
+    paths = [directory / f"{name}.png" for name in figures_by_name]
+    for path, figure in zip(paths, figures_by_name.values(), strict=True):
+        save(path, figures.render(figure, "png"))
+    return [str(path) for path in paths]
+
+
 def save_json(path: Path, result: dict[str, Any]) -> None:
     """Write ``result`` as one JSON file, complete or not at all."""
     from mfpde.io.atomic import save

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mfpde")
 
-FILE, FIGURE = "kernel-limit.h5", "kernel-limit.png"
+FILE, RESUMED = "kernel-limit.h5", "keeps its finished scales"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     directory = directories.choose(args, study.name)
     if not args.dry_run:
-        directories.refuse_overwriting(args, directory, (FILE,), "keeps its finished scales")
+        directories.refuse_overwriting(args, directory, (FILE,), RESUMED)
 
     # from here on the numerics are imported: seconds, that no mistake above should cost
     from threadpoolctl import threadpool_limits
@@ -66,15 +66,11 @@ def _dry_run(args: argparse.Namespace, study: configs.Loaded) -> int:
     from mfpde.io.kernel_limit.estimate import estimate
 
     found = estimate(study)
-    if args.json:
-        common.print_json({"ok": True, "study": study.name, "config": to_toml(study.config), "estimate": found})
-        return 0
-    print(to_toml(study.config))
-    print(
-        f"# {found['flows']} flows of {found['atoms']} neurons, about {found['seconds']:.2g} s of one core; "
+    line = (
+        f"{found['flows']} flows of {found['atoms']} neurons, about {found['seconds']:.2g} s of one core; "
         f"{found['bytes'] / 2**20:.0f} MiB at a time, libraries included"
     )
-    return 0
+    return directories.show_plan(args, study.name, to_toml(study.config), found, [line])
 
 
 def _write(args: argparse.Namespace, study: configs.Loaded, directory: Path) -> dict[str, Any]:
@@ -84,9 +80,7 @@ def _write(args: argparse.Namespace, study: configs.Loaded, directory: Path) -> 
     from mfpde.io.kernel_limit.run import run_study
 
     log.info("%s: %s", study.name, study.config.title)
-    with directories.claimed(directory):
-        if args.overwrite:
-            (directory / FILE).unlink(missing_ok=True)
+    with directories.claimed_for(args, directory, FILE, RESUMED):
         with progress("flows", float(len(tasks_of(study.config))), args.quiet) as update:
             found = run_study(study, str(directory / FILE), resume=args.resume, report=update)
         return _result(args, study, directory, found)
@@ -99,9 +93,7 @@ def _result(args: argparse.Namespace, study: configs.Loaded, directory: Path, fo
     result |= {"directory": str(directory), "files": [str(directory / FILE)]}
     result |= numbers(study.config, found)
     if not args.no_figures:
-        from mfpde import figures
         from mfpde.cli.kernel_limit_figures import draw
 
-        figures.save(draw(study.config, found), directory / FIGURE)
-        result["figures"] = [str(directory / FIGURE)]
+        result["figures"] = directories.draw(directory, {"kernel-limit": draw(study.config, found)})
     return result

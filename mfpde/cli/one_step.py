@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mfpde")
 
-FILE, FIGURE = "one-step.h5", "one-step.png"
+FILE, RESUMED = "one-step.h5", "keeps its finished seeds"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _dry_run(args, study, processes)
     directory = directories.choose(args, study.name)
-    directories.refuse_overwriting(args, directory, (FILE,), "keeps its finished seeds")
+    directories.refuse_overwriting(args, directory, (FILE,), RESUMED)
 
     # from here on the numerics are imported: seconds, that no mistake above should cost
     from threadpoolctl import threadpool_limits
@@ -64,15 +64,11 @@ def _dry_run(args: argparse.Namespace, study: configs.Loaded, processes: int) ->
     from mfpde.io.one_step.estimate import estimate
 
     found = estimate(study.config, processes, not args.no_simulation)
-    if args.json:
-        common.print_json({"ok": True, "study": study.name, "config": to_toml(study.config), "estimate": found})
-        return 0
-    print(to_toml(study.config))
-    print(
-        f"# {found['seeds']} seeds in {found['processes']} processes, about {found['seconds']:.2g} s; "
+    line = (
+        f"{found['seeds']} seeds in {found['processes']} processes, about {found['seconds']:.2g} s; "
         f"{found['bytes'] / 2**20:.0f} MiB at a time, libraries included"
     )
-    return 0
+    return directories.show_plan(args, study.name, to_toml(study.config), found, [line])
 
 
 def _write(args: argparse.Namespace, study: configs.Loaded, directory: Path, processes: int) -> dict[str, Any]:
@@ -83,10 +79,7 @@ def _write(args: argparse.Namespace, study: configs.Loaded, directory: Path, pro
     log.info("%s: %s", study.name, study.config.title)
     with progress("theory", 1.0, args.quiet) as update:
         theory = runs.run_theory(study, processes, update)
-    with directories.claimed(directory):
-        directories.refuse_overwriting(args, directory, (FILE,), "keeps its finished seeds")
-        if args.overwrite:
-            (directory / FILE).unlink(missing_ok=True)
+    with directories.claimed_for(args, directory, FILE, RESUMED):
         total = len(runs.tasks_of(study.config))
         with progress("seeds", float(total), args.quiet or args.no_simulation) as update:
             found = runs.run_study(
@@ -109,10 +102,7 @@ def _result(args: argparse.Namespace, study: configs.Loaded, directory: Path, fo
     result |= {"directory": str(directory), "files": [str(directory / FILE)]}
     result |= numbers(study.config, found)
     if not args.no_figures:
-        from mfpde import figures
         from mfpde.cli.one_step_figures import draw
-        from mfpde.io.atomic import save
 
-        save(directory / FIGURE, figures.render(draw(study.config, found), "png"))
-        result["figures"] = [str(directory / FIGURE)]
+        result["figures"] = directories.draw(directory, {"one-step": draw(study.config, found)})
     return result
