@@ -85,9 +85,9 @@ FAMILIES = (
         lambda n: gradient(n, 100, 10),
     ),
     Family(
-        "gradient, data Q (5000 neurons, 10 inputs)",
-        (200, 640, 2000, 6400, 20_000),
-        lambda q: gradient(5000, q, 10),
+        "gradient, data Q (2000 neurons, 10 inputs)",
+        (500, 1600, 5000, 16_000, 50_000),
+        lambda q: gradient(2000, q, 10),
     ),
     Family(
         "gradient, inputs d (20 000 neurons, 256 data)",
