@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,3 +30,11 @@ def one_blas_thread() -> Iterator[None]:
 def rng() -> np.random.Generator:
     """One generator per test, always with the same seed."""
     return np.random.default_rng(20260523)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _usual_interrupt() -> None:
+    """A test run that a script started in the background ignores SIGINT, and so would what the tests start."""
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    if on_main_thread and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
