@@ -123,8 +123,7 @@ def _result(
 ) -> dict[str, Any]:
     from mfpde.io.deep.numbers import numbers
 
-    result: dict[str, Any] = {"ok": True, "study": study.name, "title": study.config.title}
-    result |= {"directory": str(directory), "files": [str(directory / FILE)]}
+    result = directories.head(study.name, study.config.title, directory, FILE)
     result |= numbers(study.config, samples, found)
     if not args.no_figures:
         from mfpde.cli.deep_figures import draw

@@ -112,6 +112,11 @@ def show_plan(args: argparse.Namespace, study: str, config: str, found: dict[str
     return 0
 
 
+def head(study: str, title: str, directory: Path, file: str) -> dict[str, Any]:
+    """What the result of every run begins with."""
+    return {"ok": True, "study": study, "title": title, "directory": str(directory), "files": [str(directory / file)]}
+
+
 def draw(directory: Path, figures_by_name: dict[str, Figure]) -> list[str]:
     """Save NAME.png of every figure, complete or not at all; returns their paths."""
     from mfpde import figures

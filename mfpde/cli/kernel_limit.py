@@ -89,8 +89,7 @@ def _write(args: argparse.Namespace, study: configs.Loaded, directory: Path) -> 
 def _result(args: argparse.Namespace, study: configs.Loaded, directory: Path, found: Outcome) -> dict[str, Any]:
     from mfpde.io.kernel_limit.numbers import numbers
 
-    result: dict[str, Any] = {"ok": True, "study": study.name, "title": study.config.title}
-    result |= {"directory": str(directory), "files": [str(directory / FILE)]}
+    result = directories.head(study.name, study.config.title, directory, FILE)
     result |= numbers(study.config, found)
     if not args.no_figures:
         from mfpde.cli.kernel_limit_figures import draw

@@ -98,8 +98,7 @@ def _write(args: argparse.Namespace, study: configs.Loaded, directory: Path, pro
 def _result(args: argparse.Namespace, study: configs.Loaded, directory: Path, found: Outcome) -> dict[str, Any]:
     from mfpde.io.one_step.numbers import numbers
 
-    result: dict[str, Any] = {"ok": True, "study": study.name, "title": study.config.title}
-    result |= {"directory": str(directory), "files": [str(directory / FILE)]}
+    result = directories.head(study.name, study.config.title, directory, FILE)
     result |= numbers(study.config, found)
     if not args.no_figures:
         from mfpde.cli.one_step_figures import draw
