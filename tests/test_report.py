@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,8 +23,9 @@ from browser import Page, browser
 from command_line import measured, refused, toy_study
 from PIL import Image
 
+from mfpde.cli import report_page
 from mfpde.cli.main import main
-from mfpde.io import store
+from mfpde.io import atomic, store
 from mfpde.io.store import Group, Variable
 
 Capture = pytest.CaptureFixture[str]
@@ -166,6 +174,39 @@ def test_refusals(tmp_path: Path, capsys: Capture) -> None:
     refused(capsys, "report", str(tmp_path), "--overwrite", words="x.h5", code=4)
 
 
+def test_page_follows_a_run_until_it_ends(runs: Path, tmp_path: Path, capsys: Capture) -> None:
+    directory, page, seen = tmp_path / "out", tmp_path / "out" / "report.html", []
+    shutil.copytree(runs / "line", directory)
+    with ThreadPoolExecutor(1) as pool:
+        locked = threading.Event()
+
+        def writer() -> None:
+            with atomic.lock(directory):
+                locked.set()
+                while not page.exists():
+                    time.sleep(0.01)
+                seen.append(page.read_text(encoding="utf-8"))
+
+        held = pool.submit(writer)
+        assert locked.wait(60.0)
+        assert atomic.writer(directory) == os.getpid()
+        assert main(["report", str(directory), "--follow", "1", "-q"]) == 0
+        held.result()
+    assert '<meta http-equiv="refresh" content="1">' in seen[0]
+    assert "The run goes on" in seen[0]
+    assert "refresh" not in page.read_text(encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == _page(capsys, directory)[0]
+
+
+def test_a_dead_process_writes_nothing(tmp_path: Path) -> None:
+    assert atomic.writer(tmp_path) is None
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for text in (f"{gone.pid}\n", "", "x"):
+        (tmp_path / atomic.LOCK_FILE).write_text(text)
+        assert atomic.writer(tmp_path) is None
+
+
 # ---- in a browser --------------------------------------------------------------------------------------------------
 
 
@@ -229,3 +270,16 @@ def test_canvas_shows_the_peak_of_the_density_where_it_is(runs: Path, tab: Page,
     share = (i + 0.5) / row["shape"][0], (j + 0.5) / row["shape"][1]
     tab.evaluate(MOVE.format(k=0))
     np.testing.assert_allclose(tab.evaluate(INK), share, atol=0.12)
+
+
+def test_a_page_that_follows_looks_at_itself_again(tab: Page, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(report_page.render(report_page.Page("before", "", reload=1)), encoding="utf-8")
+    tab.open(page)
+    assert tab.evaluate("document.title") == "before"
+    page.write_text(report_page.render(report_page.Page("after", "")), encoding="utf-8")
+    deadline = time.monotonic() + 30.0
+    while tab.evaluate("document.title") != "after":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert tab.errors == []

@@ -59,6 +59,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "report": (
         ("mfpde report out", "one page, out/report.html, that needs no network"),
         ("mfpde report out -o run.html --overwrite", "under another name"),
+        ("mfpde report out --follow 5", "a page that follows a run in another terminal"),
     ),
     "sweep": (
         ("mfpde sweep study.toml --grid training.temperature=0.01,0.02,0.05 --jobs 2", "three runs, two at a time"),

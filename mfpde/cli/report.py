@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     from mfpde.cli.arrays import Output
     from mfpde.cli.report_page import Page
 
+log = logging.getLogger("mfpde")
+
 PAGE, SUMMARY = "report.html", "summary.json"
+FOLLOWED = 10  # seconds between two pages about a run that goes on
 # entries of a summary that name the machine or repeat the page
 _UNTOLD = ("ok", "directory", "files", "figures", "title", "study", "topic", "data")
 
@@ -31,6 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="an output directory of mfpde")
     parser.add_argument("-o", "--output", metavar="PATH", help=f"where to write (default: DIR/{PAGE})")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing page")
+    parser.add_argument(
+        "--follow",
+        nargs="?",
+        type=common._count(1),
+        const=FOLLOWED,
+        metavar="SECONDS",
+        help=f"while the run goes on, write the page anew every so often (default: {FOLLOWED}); it reloads itself",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,22 +55,45 @@ def run(args: argparse.Namespace) -> int:
     if target.exists() and not args.overwrite:
         raise ConfigError("-o", f"is {target}, which exists", "--overwrite replaces it")
 
-    from mfpde.cli import report_page
-    from mfpde.io import atomic
-
-    page = page_of(directory)
-    data = report_page.render(page).encode()
-    atomic.save(target, data)
+    page, size = _written(directory, target) if args.follow is None else _followed(directory, target, args.follow)
     if args.json:
-        found = {"page": str(target), "bytes": len(data), "figures": list(page.figures), "film": page.film is not None}
+        found = {"page": str(target), "bytes": size, "figures": list(page.figures), "film": page.film is not None}
         common.print_json({"ok": True, **found})
     else:
-        print(f"{target}: {len(data) / 2**20:.1f} MiB, {len(page.figures)} figures")
+        print(f"{target}: {size / 2**20:.1f} MiB, {len(page.figures)} figures")
     return 0
 
 
-def page_of(directory: Path) -> Page:
-    """What a directory allows to tell.  Raises FileSystemError where nothing of mfpde is in it, else as the readers."""
+def _written(directory: Path, target: Path, reload: int | None = None) -> tuple[Page, int]:
+    """Write the page of a directory as it is now; ``reload`` seconds until a browser should look again."""
+    from mfpde.cli import report_page
+    from mfpde.io import atomic
+
+    page = page_of(directory, reload)
+    data = report_page.render(page).encode()
+    atomic.save(target, data)
+    return page, len(data)
+
+
+def _followed(directory: Path, target: Path, seconds: int) -> tuple[Page, int]:
+    """Write the page every so many seconds as long as a process writes into the directory, and once after."""
+    from mfpde.io import atomic
+
+    told = False
+    while atomic.writer(directory) is not None:
+        if any(directory.glob("*.h5")):
+            _written(directory, target, seconds)
+            log.info("%s; it reloads itself", target) if not told else log.debug("%s written anew", target)
+            told = True
+        time.sleep(seconds)
+    return _written(directory, target)
+
+
+def page_of(directory: Path, reload: int | None = None) -> Page:
+    """What a directory allows to tell, ``reload`` seconds before it should be looked at again.
+
+    Raises FileSystemError where nothing of mfpde is in it, else as the readers.
+    """
     from mfpde.cli.report_page import Page
 
     outlines = _outlines(directory)
@@ -74,10 +110,15 @@ def page_of(directory: Path) -> Page:
         film = report_film.film_of(output)
         figures = figures or _drawn(output)
     unfinished = [name for name, outline in outlines.items() if not outline["attributes"].get("finished")]
+    if reload is None:
+        warnings = [f"{name} is of an unfinished run; mfpde continues it with --resume." for name in unfinished]
+    else:
+        warnings = [f"The run goes on: this page looks again every {reload} s as long as mfpde report --follow runs."]
     return Page(
         title=title,
         about=_about(summary, first),
-        warnings=[f"{name} is of an unfinished run; mfpde continues it with --resume." for name in unfinished],
+        warnings=warnings,
+        reload=reload,
         summary={key: value for key, value in summary.items() if key not in _UNTOLD},
         certificate=list(_certificate(outlines, summary)),
         film=film,

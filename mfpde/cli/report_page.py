@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-# longest list or table of a summary that is shown number by number
 # records up to which they are columns, and not lines, of their table
 SIDE_BY_SIDE = 8
+# longest list or table of a summary that is shown number by number
 LONGEST = 6
 
 
@@ -20,11 +20,13 @@ LONGEST = 6
 class Page:
     """What a page shows; what is None or empty is left out.
 
-    ``summary`` as in summary.json; ``figures`` name -> PNG; ``film`` as report_film makes it; ``files`` (name, what).
+    ``reload`` seconds after which it looks at itself again; ``summary`` as in summary.json; ``figures`` name -> PNG;
+    ``film`` as report_film makes it; ``provenance`` (name, what).
     """
 
     title: str
     about: str
+    reload: int | None = None
     warnings: Sequence[str] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     certificate: Sequence[str] = ()
@@ -44,6 +46,7 @@ def render(page: Page) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<link rel="icon" href="data:,">',
+        *([f'<meta http-equiv="refresh" content="{page.reload}">'] if page.reload else []),
         f"<style>\n{_resource('report.css')}</style>\n</head>\n<body>",
         f'<h1>{title}</h1>\n<p class="about">{html.escape(page.about)}</p>',
         *(f'<p class="warning">{html.escape(text)}</p>' for text in page.warnings),

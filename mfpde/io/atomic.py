@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mfpde.errors import FileSystemError
 
+LOCK_FILE = ".mfpde.lock"  # in a directory
 _PART = re.compile(r"\.\d+-[0-9a-f]{8}\.part$")
 
 
@@ -72,7 +73,7 @@ def lock(path: str | os.PathLike[str]) -> Iterator[None]:
     """
     target = Path(os.path.realpath(path))
     inside = target.is_dir()
-    name = target / ".mfpde.lock" if inside else target.with_name(target.name + ".lock")
+    name = target / LOCK_FILE if inside else target.with_name(target.name + ".lock")
     descriptor = _acquire(name, os.fspath(path))
     try:
         for stale in name.parent.iterdir():
@@ -83,6 +84,18 @@ def lock(path: str | os.PathLike[str]) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.unlink(name)
         os.close(descriptor)
+
+
+def writer(directory: Path) -> int | None:
+    """The process of this machine that holds the lock of a directory; looking does not disturb it."""
+    try:
+        number = int((directory / LOCK_FILE).read_text(encoding="ascii"))
+        os.kill(number, 0)
+    except PermissionError:  # it lives and is someone else's
+        return number
+    except (OSError, ValueError):
+        return None
+    return number
 
 
 def _acquire(name: Path, path: str) -> int:
