@@ -2,7 +2,8 @@
 
 Every command is a process of its own, the commands in turn; processor time of the whole process, threads included. The
 compiled functions go to an empty directory first, so that the first run is a first run. The overhead of a run is its
-processor time less that of the same run repeated inside one process, where everything is imported, compiled and loaded.
+processor time less that of the same run repeated inside one process, where everything is imported, compiled and loaded;
+it is taken from a study cut short, because it would be lost in the noise of the seconds that the whole one computes.
 Run: python benchmarks/start.py
 """
 
@@ -34,7 +35,7 @@ COMMANDS = {
     "mfpde solve --dry-run": ["-m", "mfpde", "solve", "--dry-run", "--json"],
 }
 STUDY = ["solve", "--overwrite", "-q", "-o"]
-QUICK = ["--set", "training.time=0.2", "--set", "grid.cells=[24, 24]", "--set", "particles.widths=[16]"]
+SHORT = ["--set", "training.time=0.2", "--set", "grid.cells=[24, 24]", "--set", "particles.widths=[16]"]
 
 # runs a command line once, counts what Numba compiles, then runs it again in the same process
 TWICE = """
@@ -91,18 +92,20 @@ def measure(setting: Setting) -> Part:
     part = Part()
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(Path(folder) / "cache")}
-        study = [*STUDY, str(Path(folder) / "out"), *(QUICK if setting.quick else [])]
+        short = [*STUDY, str(Path(folder) / "out"), *SHORT]
+        study = short if setting.quick else short[: -len(SHORT)]
         noted = Path(folder) / "noted.json"
-        twice = ["-c", TWICE, str(noted), *study]
-        both = cost_of(twice, environment)
+        both = cost_of(["-c", TWICE, str(noted), *study], environment)
         cold = json.loads(noted.read_text(encoding="utf-8"))
         part.tables.append(_imports(part, setting, environment))
-        seconds = [cost_of(["-m", "mfpde", *study], environment) for _ in range(setting.pick(5, 1))]
-        cost_of(twice, environment)
+        repeats = setting.pick(5, 1)
+        seconds = [cost_of(["-m", "mfpde", *study], environment) for _ in range(repeats)]
+        cost_of(["-c", TWICE, str(noted), *study], environment)
         warm = json.loads(noted.read_text(encoding="utf-8"))
+        differences = [_overhead(short, noted, environment) for _ in range(repeats)]
     first = {clock: getattr(both, clock) - cold[clock] for clock in ("cpu", "wall")}
     second = statistics.median(cost.cpu for cost in seconds)
-    overhead = second - warm["cpu"]
+    overhead = statistics.median(differences)
     rows = [
         ["first run, nothing compiled", number(first["cpu"]), number(first["wall"]), str(cold["compiled"])],
         [
@@ -112,7 +115,7 @@ def measure(setting: Setting) -> Part:
             str(warm["compiled"]),
         ],
         ["the same inside a process that has run it", number(warm["cpu"]), number(warm["wall"]), "–"],
-        [f"overhead of the second run (target {TARGET} s)", number(overhead), "–", "–"],
+        [f"overhead of a run, from a short one (target {TARGET} s)", number(overhead), "–", "–"],
     ]
     columns = ["`mfpde solve`, the default study", "cpu s", "wall s", "functions compiled"]
     part.tables.append(Table("Runs of a study", columns, rows))
@@ -122,10 +125,17 @@ def measure(setting: Setting) -> Part:
             "second": [vars(cost) for cost in seconds],
             "again": warm,
             "compiled_first": cold["compiled"],
-            "overhead": overhead,
+            "overhead": differences,
         }
     )
     return part
+
+
+def _overhead(study: Sequence[str], noted: Path, environment: Mapping[str, str]) -> float:
+    """Seconds of processor time that a process spends on a study beside what the study itself takes."""
+    cost_of(["-c", TWICE, str(noted), *study], environment)
+    again = json.loads(noted.read_text(encoding="utf-8"))["cpu"]
+    return cost_of(["-m", "mfpde", *study], environment).cpu - float(again)
 
 
 def _imports(part: Part, setting: Setting, environment: Mapping[str, str]) -> Table:

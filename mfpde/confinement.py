@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
 
 from mfpde import problem as problems
 from mfpde.core import interaction
@@ -115,6 +114,8 @@ def _minimum(function: Callable[[Array], Array], starts: Array) -> tuple[Array, 
 
 
 def _turned(function: Callable[[Array], Array], start: Array) -> tuple[Array, float]:
+    from scipy.optimize import minimize_scalar  # a tenth of a second, and few studies need it
+
     centre, step = float(np.arctan2(start[1], start[0])), 2.0 * np.pi / SCAN
 
     def at(angle: float) -> Array:
@@ -127,6 +128,8 @@ def _turned(function: Callable[[Array], Array], start: Array) -> tuple[Array, fl
 
 
 def _descended(function: Callable[[Array], Array], start: Array) -> tuple[Array, float]:
+    from scipy.optimize import minimize  # as above
+
     step = 1e-6
 
     def value_and_slope(v: Array) -> tuple[float, Array]:
