@@ -314,11 +314,11 @@ def test_a_killed_run_leaves_no_process_behind(small: str, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("study", ["one-step", "one-step-spike"])
 def test_a_study_agrees_with_its_theory(study: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Extrapolated in 1/d, every headline error within 3.5 standard errors of the limit."""
-    found = told(capsys, study, "-q", "-o", str(tmp_path / "a"))
+    """Extrapolated in 1/d from a quarter of its draws, every headline error within 3.5 standard errors of the limit."""
+    fewer = ("--set", "simulation.seeds=[80, 40, 20]")
+    found = told(capsys, study, "-q", "-o", str(tmp_path / "a"), *fewer)
     rows = [r for r in found["comparison"] if r["quantity"] == "test_error" and r["dimension"] is None]
     assert max(abs(row["z"][found["main"]]) for row in rows) < 3.5
-    assert found["wall_s"] < 600.0
 
 
 def test_the_histogram_lies_under_the_spectrum(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
