@@ -52,6 +52,7 @@ _HOME = {
     "Control": "evolve",
     "State": "evolve",
     "solve": "evolve",
+    "load_study": "io.build",
     "open": "io.opened",
 }
 

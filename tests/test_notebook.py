@@ -13,20 +13,16 @@ import pytest
 import mfpde
 from mfpde.errors import DataFileError, FileSystemError
 from mfpde.evolve import CURVES, Solution
-from mfpde.io import build, config, store
+from mfpde.io import store
 from mfpde.io.store import Group, Variable
 from mfpde.theory.cell import LearningCell, learning_cell
 
 xarray = pytest.importorskip("xarray")
 
 
-def _study(name: str, *overrides: str) -> build.Study:
-    return build.build(config.load(name, overrides).config, name, None)
-
-
 @pytest.fixture(scope="module")
 def solution() -> Solution:
-    study = _study("linear-network", "training.time=0.3", "grid.cells=[24, 20]", "output.snapshots=4")
+    study = mfpde.load_study("linear-network", ["training.time=0.3", "grid.cells=[24, 20]", "output.snapshots=4"])
     return mfpde.solve(study.problem, mfpde.initial_measure(study.law, study.grid), study.times)
 
 
@@ -61,12 +57,12 @@ def _shown(value: object) -> str:
 
 
 def test_problems_show_what_they_are() -> None:
-    text = _shown(_study("single-index").problem)
+    text = _shown(mfpde.load_study("single-index").problem)
     assert "network, erf, scale 1" in text
     assert "Gaussian law in dimension 20, inputs in blocks of 1 + 19" in text
     assert "square, convex in the measure" in text
     assert "w1 (radius, decay 0.1, rate 1)" in text
-    text = _shown(_study("desai-zwanzig").problem)
+    text = _shown(mfpde.load_study("desai-zwanzig").problem)
     assert "potential double-well, interaction quadratic of strength" in text
     assert "array(" not in text
 
@@ -79,7 +75,7 @@ def test_solution_shows_why_it_stopped_and_its_last_energy(solution: Solution) -
 
 
 def test_learning_cell_shows_its_three_members() -> None:
-    problem = _study("cell-tanh").problem
+    problem = mfpde.load_study("cell-tanh").problem
     cell = learning_cell(problem, 0.1, weight="no limit was solved", active="no limit was solved", atoms=2)
     assert isinstance(cell, LearningCell)
     text = _shown(cell)
@@ -112,7 +108,9 @@ def test_solution_to_xarray_holds_the_arrays_with_their_axes(solution: Solution)
 
 
 def test_labelled_densities_of_a_growing_box_and_of_species() -> None:
-    study = _study("single-index", "network.train=['w']", "initial.a={law='rademacher'}", "grid.cells=[12, 10]")
+    study = mfpde.load_study(
+        "single-index", ["network.train=['w']", "initial.a={law='rademacher'}", "grid.cells=[12, 10]"]
+    )
     small = mfpde.initial_measure(study.law, study.grid)
     large_grid = study.grid.extend(0, 3, 1).extend(1, 0, 2)
     large = mfpde.GridMeasure(large_grid, np.full(large_grid.shape, 1.0 / np.prod(large_grid.shape)))

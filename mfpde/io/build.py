@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from mfpde.core import activations
 from mfpde.domain import MAX_DIMENSION, choose_grid
 from mfpde.errors import ConfigError
 from mfpde.initial import GroupLaw, InitialLaw
+from mfpde.io import config as configs
 from mfpde.io import data, schema, studies
 from mfpde.io.breakdown import numerical
 from mfpde.measures import Grid
@@ -56,6 +58,15 @@ class Study:
             None if isinstance(cells, str) else cells,
             None if isinstance(bounds, str) else tuple((float(lo), float(hi)) for lo, hi in bounds),
         )
+
+
+def load_study(source: str, overrides: Sequence[str] = ()) -> Study:
+    """The study of a TOML file or a built-in name, with keys changed: load_study("kuramoto", ["training.time=5.0"]).
+
+    Raises ConfigError, or DataFileError where its data cannot be read.
+    """
+    loaded = configs.load(source, overrides)
+    return build(loaded.config, loaded.name, loaded.directory)
 
 
 def build(config: schema.Config, name: str, directory: Path | None) -> Study:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from mfpde import evolve, stationary
 from mfpde.errors import ConfigError
 from mfpde.initial import initial_measure
-from mfpde.io import config as configs
-from mfpde.io.build import Study, build
+from mfpde.io.build import Study, build, load_study
 from mfpde.io.outputs import Output, open_output
 from mfpde.io.rest import open_limit
 from mfpde.measures import GridMeasure
@@ -61,8 +60,8 @@ def open_subject(source: str, overrides: Sequence[str] = ()) -> Subject:
     elif source.endswith(".h5"):
         files = [source]
     else:
-        loaded = configs.load(source, list(overrides))
-        return Subject(build(loaded.config, loaded.name, loaded.directory), loaded.name)
+        study = load_study(source, overrides)
+        return Subject(study, study.name)
     if overrides:
         raise ConfigError("--set", f"changes a study, and {source} is an output; name its study instead")
     outputs = [open_output(file) for file in files]
