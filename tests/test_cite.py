@@ -14,6 +14,7 @@ from mfpde.io import bibliography, keys, store, studies
 from mfpde.io.store import Group, Variable
 
 Capture = pytest.CaptureFixture[str]
+GOLDEN = Path(__file__).resolve().parent / "data" / "golden" / "schema-1"
 LIBRARIES = {"harris2020", "virtanen2020", "hunter2007"}
 
 
@@ -98,6 +99,30 @@ def test_a_run_is_cited_by_what_its_files_hold(tmp_path: Path, capsys: Capture) 
 def test_a_topic_of_theory_without_hdf5_is_known_by_its_json(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "weights.json").write_text("{}")
     assert "xodarev2026" in _keys(capsys, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("topic", "present", "absent"),
+    [
+        ("sgd", {"mei2019", "salmon2011"}, {"xodarev2026", "nitanda2022"}),
+        ("cell", {"xodarev2026"}, {"mei2019", "salmon2011", "nitanda2022"}),
+        ("errors", {"xodarev2026", "salmon2011", "nitanda2022"}, {"mei2019"}),
+    ],
+)
+def test_a_topic_of_theory_is_cited_by_what_it_does(
+    topic: str, present: set[str], absent: set[str], tmp_path: Path, capsys: Capture
+) -> None:
+    """By its JSON in a directory, and by its HDF5 file alone where it writes one, whatever that is called."""
+    (tmp_path / f"{topic}.json").write_text("{}")
+    sources = [tmp_path]
+    golden = GOLDEN / f"{topic}.h5"
+    if golden.exists():
+        sources.append(tmp_path / "renamed.h5")
+        sources[-1].write_bytes(golden.read_bytes())
+    for source in reversed(sources):
+        found = _keys(capsys, str(source))
+        assert present | {"mfpde", "mei2018"} <= found
+        assert not absent & found
 
 
 def test_a_study_file_is_known_by_its_sections(tmp_path: Path, capsys: Capture) -> None:

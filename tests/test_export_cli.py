@@ -106,3 +106,16 @@ def test_refusals(output: tuple[Path, dict[str, Group]], tmp_path: Path, capsys:
     store.write(tmp_path / "empty.h5", {"/restart": Group({})}, store.provenance("", "", 0, True))
     assert main(["export", str(tmp_path / "empty.h5"), *arguments]) == 4
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_members_of_an_ensemble_that_differ_in_no_size_have_tables_of_their_own(tmp_path: Path) -> None:
+    """The flows of ``kernel-limit`` from two initial laws."""
+    time = Variable(("time",), np.array([0.0, 1.0]))
+    risk = {name: np.array([k + 1.0, k + 2.0]) for k, name in enumerate(("initial", "skewed"))}
+    groups = {f"/ensemble/{name}": Group({"time": time, "risk": Variable(("time",), risk[name])}) for name in risk}
+    store.write(tmp_path / "x.h5", groups, store.provenance("", "", 0, True))
+    assert main(["export", str(tmp_path / "x.h5"), "--to", "csv"]) == 0
+    for name, expected in risk.items():
+        table = _rows(tmp_path / "x-csv" / f"ensemble-{name}.time.csv")
+        assert list(table[0]) == ["time", "risk"]
+        assert [float(row["risk"]) for row in table] == expected.tolist()

@@ -6,11 +6,8 @@ import configparser
 import os
 import re
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
-
-import pytest
 
 import mfpde
 
@@ -106,17 +103,3 @@ def test_every_folder_with_code_is_a_package() -> None:
     # setup.cfg finds packages by their __init__.py; a folder without one would stay behind at installation.
     folders = {path.parent for path in (ROOT / "mfpde").rglob("*.py") if "data" not in path.parts}
     assert [folder.name for folder in folders if not (folder / "__init__.py").is_file()] == []
-
-
-@pytest.mark.slow
-def test_wheel_carries_data_studies_and_style(tmp_path: Path) -> None:
-    import zipfile
-
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
-    subprocess.run(command, check=True, timeout=300)
-    (wheel,) = tmp_path.glob("mfpde-*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    expected = {"mfpde/data/diabetes.csv", "mfpde/data/digits.h5", "mfpde/figures/mfpde.mplstyle", "mfpde/py.typed"}
-    expected |= {f"mfpde/studies/{path.name}" for path in (ROOT / "mfpde" / "studies").glob("*.toml")}
-    assert expected <= names
-    assert not [name for name in names if name.endswith("make.py") or name.startswith("tests/")]

@@ -446,6 +446,20 @@ def test_bad_tables(tmp_path: Path, text: str, kind: type[MfpdeError], part: str
     assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("1,2\n3,4\n", "the first line has to name the columns"),
+        ("aa,b\n1,2\n", "did you mean 'aa'?"),
+        ("a,b\n1,\n", "every row needs a number in every column that the study names"),
+    ],
+)
+def test_a_bad_table_comes_with_what_to_do(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(MfpdeError) as caught:
+        data.read_table(_csv(tmp_path, text), ["a"], "b")
+    assert caught.value.hint == hint
+
+
 def test_bad_binary_tables(tmp_path: Path, rng: np.random.Generator) -> None:
     np.savez(tmp_path / "t.npz", x=rng.random((5, 2)), y=np.ones(5), z=np.ones(4), o=np.array([{}]), s=np.array(["a"]))
     for inputs, target, kind, part in (

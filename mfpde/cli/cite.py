@@ -12,11 +12,10 @@ from typing import Any
 from mfpde.cli import common
 from mfpde.errors import ConfigError, DataFileError, FileSystemError
 from mfpde.io import bibliography, studies
-from mfpde.io.bibliography import THEORY, Use
+from mfpde.io.bibliography import TOPICS, Use
 
 # kind of an output file -> verb that writes it
 _VERBS = {"one-step": "one-step", "kernel-limit": "kernel-limit", "deep": "deep", "theory": "theory"}
-TOPICS = THEORY | {"sgd"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +98,9 @@ def _used(path: Path) -> Use:
 
 def _parts(outline: dict[str, Any]) -> Iterator[str]:
     groups = outline["groups"]
+    if outline["attributes"].get("kind") == "theory" and "/theory" in groups:
+        # of the topics only two write HDF5
+        yield "sgd" if "eps" in groups["/theory"]["attributes"] else "cell"
     if "/limit" in groups and "density" in groups["/limit"]["variables"]:
         yield "limit"
         if groups["/limit"]["attributes"].get("flux") == "limited":

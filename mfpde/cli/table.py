@@ -7,7 +7,9 @@ from typing import Any
 
 def solve_table(result: dict[str, Any]) -> str:
     """The numbers of a run, where it is and what to type next."""
-    lines = [f"{result['study']}: {result['title'] or result['data']}", ""]
+    lines = [f"{result['study']}: {result['title'] or result['data']}"]
+    if result["limit"] or result["stationary"]:
+        lines.append("")
     lines += _limit_lines(result["limit"]) if result["limit"] else []
     lines += _stationary_lines(result["stationary"], result["distance_to_stationary"]) if result["stationary"] else []
     if result["particles"]:
@@ -112,6 +114,10 @@ def estimate_table(found: dict[str, Any]) -> str:
     if "particles" in found:
         p = found["particles"]
         lines.append(f"# particles: {p['operations']:.2g} interactions, {_cost(p)}")
+        if found["ranks"] > 1:
+            lines.append(
+                f"# {found['ranks']} ranks: the above is the first one's, {p['others'] / 2**20:.0f} MiB each other"
+            )
     lines.append(
         f"# {found['threads']} threads; at most {found['bytes'] / 2**20:.0f} MiB at a time, libraries included"
     )

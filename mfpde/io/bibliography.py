@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-THEORY = frozenset({"weights", "identify", "atoms", "errors", "cell"})
+STRUCTURE = frozenset({"weights", "identify", "atoms", "errors", "cell"})
+TOPICS = STRUCTURE | {"sgd"}
+"""The topics of ``mfpde theory``; the first five follow one article."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def _exponential(use: Use) -> bool:
 
 
 def _noise(use: Use) -> bool:
-    return "particles" in use.parts and use.table("particles").get("dynamics") != "gradient"
+    noisy = "particles" in use.parts and use.table("particles").get("dynamics") != "gradient"
+    return noisy or bool(use.parts & {"sgd", "errors"})
 
 
 def _interaction(name: str) -> Callable[[Use], bool]:
@@ -134,11 +137,11 @@ RULES = (
     Rule("mfpde", "this package", _always),
     Rule("mei2018", "the mean-field limit of two-layer networks", _network),
     Rule("mei2019", "bounds for SGD in any dimension, the kernel limit, two Gaussians", _dimension_free),
-    Rule("nitanda2022", "the proximal Gibbs measure, the dual and its gap", _part("stationary")),
+    Rule("nitanda2022", "the proximal Gibbs measure, the dual and its gap", _part("stationary", "errors")),
     Rule(
         "xodarev2026",
         "weights, identifiability, sparse dictionary, errors: mfpde follows the abstract",
-        _part(*THEORY),
+        _part(*STRUCTURE),
     ),
     Rule("boyd2017", "the search for sparse atoms", _part("atoms")),
     Rule("cui2024", "the exact asymptotics after one gradient step", _verb("one-step")),

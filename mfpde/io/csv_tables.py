@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from mfpde.io.store import Group, Variable
 
 SPREAD = ("parameter", "block")
 PARTICLES = "particle"
+# attributes that tell the members of an ensemble apart
+SIZES = ("width", "dimension")
 
 
 def table_names(path: str, particles: bool) -> list[str]:
@@ -30,7 +32,8 @@ def table_names(path: str, particles: bool) -> list[str]:
             empty = {
                 key: Variable(tuple(v["dims"]), np.empty([0] * len(v["dims"]))) for key, v in group["variables"].items()
             }
-            names += [_file_name(name, axes) for axes in _tables(Group(empty), particles)]
+            member = _size(group["attributes"]) is not None
+            names += [_file_name(name, axes, member) for axes in _tables(Group(empty), particles)]
     if not names:
         raise DataFileError(f"{path} holds no results to write")
     return list(dict.fromkeys(names))
@@ -48,26 +51,32 @@ def write_tables(path: str, directory: Path, particles: bool, last: bool) -> dic
         if group is None or name.startswith("/restart"):
             continue
         group = _at_last_time(group) if last else group
+        size = _size(group.attributes)
         for axes, variables in _tables(group, particles).items():
             columns = _columns(group, axes, variables)
-            if name.startswith("/ensemble/"):
-                size = len(next(iter(columns.values())))
-                scale = next(key for key in ("width", "dimension") if key in group.attributes)
-                columns = {scale: np.full(size, int(group.attributes[scale])), **columns}
-            file = _file_name(name, axes)
+            length = len(next(iter(columns.values())))
+            if size is not None and name.startswith("/ensemble/"):
+                columns = {size: np.full(length, int(group.attributes[size])), **columns}
+            file = _file_name(name, axes, size is not None)
             writer = csv.writer(texts.setdefault(file, io.StringIO()), lineterminator="\n")
             if file not in rows:
                 writer.writerow(columns)
             writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-            rows[file] = rows.get(file, 0) + len(next(iter(columns.values())))
+            rows[file] = rows.get(file, 0) + length
     for file, text in texts.items():
         store.save(directory / file, text.getvalue().encode())
     return rows
 
 
-def _file_name(group: str, axes: tuple[str, ...]) -> str:
+def _size(attributes: Mapping[str, object]) -> str | None:
+    """The attribute with the size of a member of an ensemble; None where the group is no such member."""
+    return next((name for name in SIZES if name in attributes), None)
+
+
+def _file_name(group: str, axes: tuple[str, ...], member: bool) -> str:
+    """The members of an ensemble share the name of their parent."""
     parts = group.strip("/").split("/")
-    base = "-".join(parts[:-1] if parts[0] == "ensemble" else parts)
+    base = "-".join(parts[:-1] if member and parts[0] == "ensemble" else parts)
     return f"{base}.{'-'.join(axes)}.csv"
 
 

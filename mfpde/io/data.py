@@ -137,7 +137,8 @@ def _read_csv(name: str, wanted: list[str]) -> list[Array]:
     header = [cell.strip() for cell in table[0]]
     for key in wanted:
         if key not in header:
-            raise _absent(key, wanted, name, header)
+            nameless = all(_is_number(cell) for cell in header)
+            raise _absent(key, wanted, name, header, "the first line has to name the columns" if nameless else None)
     if len(table) != len(lines):
         raise DataFileError(f"{name} has a quoted field that spans lines, which is not allowed")
     if len(table) == 1:
@@ -149,6 +150,14 @@ def _read_csv(name: str, wanted: list[str]) -> list[Array]:
     return [_csv_column(name, key, [row[header.index(key)] for row in table[1:]], numbers) for key in wanted]
 
 
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def _csv_column(name: str, key: str, cells: list[str], lines: list[int]) -> Array:
     values = np.empty((len(cells), 1))
     for i, cell in enumerate(cells):
@@ -156,7 +165,8 @@ def _csv_column(name: str, key: str, cells: list[str], lines: list[int]) -> Arra
             values[i, 0] = float(cell.replace("_", "?"))  # float() would read 1_0 as 10
         except ValueError:
             shown = "is empty" if not cell.strip() else f"holds {cell[:40]!r}, which is not a number"
-            raise DataFileError(f"{name} line {lines[i]}, column {key}: {shown}") from None
+            hint = "every row needs a number in every column that the study names"
+            raise DataFileError(f"{name} line {lines[i]}, column {key}: {shown}", hint) from None
     return values
 
 
@@ -168,12 +178,13 @@ def _as_columns(name: str, key: str, array: NDArray[Any]) -> Array:
     return np.array(array.reshape(len(array), -1), dtype=np.float64)
 
 
-def _absent(key: str, wanted: list[str], name: str, present: Iterable[str]) -> ConfigError:
+def _absent(key: str, wanted: list[str], name: str, present: Iterable[str], hint: str | None = None) -> ConfigError:
     names = list(present)
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.4)
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     setting = "data.targets" if wanted.index(key) == len(wanted) - 1 else "data.inputs"
-    hint = f"did you mean '{close[0]}'?" if close else None
+    if hint is None and close:
+        hint = f"did you mean '{close[0]}'?"
     return ConfigError(setting, f'names "{key}", which {name} does not have; it has {shown}', hint)
 
 

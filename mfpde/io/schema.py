@@ -100,8 +100,10 @@ class TwoGaussiansData(_Strict, tag_field="law", tag="two-gaussians"):
 
 
 class EmpiricalData(_Strict, tag_field="law", tag="empirical"):
-    """Equally weighted rows of a file: HDF5, npz or csv.
+    """Equally weighted rows of a file: HDF5, npz, or csv whose first line names the columns.
 
+    ``inputs`` names the columns of x, ``targets`` the one of y. ``rows``: the first so many, or [from, to) counted from
+    0. ``standardize`` gives every column, the target too, mean 0 and variance 1; targets of -1 and +1 stay.
     ``classes`` = (negative, positive) keeps the rows whose target is one of the two and maps them to -1 and +1.
     """
 
