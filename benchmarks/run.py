@@ -1,9 +1,9 @@
-"""Run all benchmarks one after the other, or put their tables into docs/performance.md.
+"""Run all benchmarks one after the other, or put their tables into docs/performance.md and docs/scaling.md.
 
 python benchmarks/run.py                   every benchmark, results in benchmarks/results/*.json
 python benchmarks/run.py --quick           a smoke run of each
 python benchmarks/run.py --only noise      some of them
-python benchmarks/run.py --docs            write the tables of the stored results into docs/performance.md, run nothing
+python benchmarks/run.py --docs            write the tables of the stored results into the pages, run nothing
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness import RESULTS, summary_line
 from tables import render_table
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "performance.md"
+PAGES = tuple(HERE.parent / "docs" / name for name in ("performance.md", "scaling.md"))
 SCRIPTS = (
     "machine",
     "interaction",
@@ -32,6 +32,7 @@ SCRIPTS = (
     "transport",
     "start",
     "scaling",
+    "ranks",
     "deep",
     "literature",
     "gpu",
@@ -90,13 +91,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke run of each")
     parser.add_argument("--without-peers", action="store_true", help="leave the other libraries out")
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, metavar="NAME")
-    parser.add_argument("--docs", action="store_true", help="write the stored tables into docs/performance.md")
+    parser.add_argument("--docs", action="store_true", help="write the stored tables into the pages")
     args = parser.parse_args()
     if args.docs:
         smoke = [name for name, report in stored().items() if report["quick"]]
         if smoke:
             raise SystemExit(f"results of a smoke run are no figures: {', '.join(smoke)}")
-        PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), stored()), encoding="utf-8")
+        for page in PAGES:
+            page.write_text(fill(page.read_text(encoding="utf-8"), stored()), encoding="utf-8")
         return
     options = [flag for flag in ("--quick", "--without-peers") if getattr(args, flag[2:].replace("-", "_"))]
     failed = []

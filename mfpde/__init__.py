@@ -54,6 +54,7 @@ _HOME = {
     "solve": "evolve",
     "load_study": "io.build",
     "open": "io.opened",
+    "run": "cli.main",
 }
 
 # `open` stays out of a star import, where it would hide the one of Python

@@ -2,7 +2,8 @@
 
 A copy starts where its particle starts and sees the same noise, but moves in the field of the limit: copies of one
 width are independent draws from the limit law, and E |theta_i - copy_i|^2 = O(1/N) is the coupling form of propagation
-of chaos.  Snapshots are the same to the last bit for any number of threads, any cut of the replicas and any restart.
+of chaos.  Snapshots are the same to the last bit for any number of threads and ranks, any cut of the replicas and any
+restart.
 """
 
 from __future__ import annotations
@@ -10,24 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from time import perf_counter
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.core import noise, parallel
+from mfpde.core.ranks import ALONE, Part, Ranks, divide
 from mfpde.errors import ConfigError, NumericalError
 from mfpde.initial import InitialLaw
 from mfpde.problem import Pairwise, Problem
 from mfpde.steppers import forces, particles, sampling
 from mfpde.steppers.drive import Drive, Fields, Guide, guide
 from mfpde.steppers.forces import Force, Reference
-from mfpde.steppers.kernels import DOUBLE, Kernels, require_device
+from mfpde.steppers.kernels import require_device
 from mfpde.steppers.particles import Gradient, Motion
+from mfpde.steppers.portions import Chunk, EnsembleSettings, chunks
 from mfpde.steppers.sampling import BatchForce, IntegrationError
-from mfpde.steppers.schedule import CONSTANT, Schedule
+from mfpde.steppers.schedule import CONSTANT
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -38,37 +41,14 @@ FIELD_STEPS = 64
 SGD_STEPS = 1 << 14
 # particles whose drifts are compared between two scramblings
 ERROR_WIDTH = 256
-CHUNKS_PER_THREAD = 4.0
-# neurons from which the kernels cut a network into several spans, so that threads can share it
-WIDE = 8192
-
-
-@dataclass(frozen=True)
-class EnsembleSettings:
-    """Widths x replicas and how they move.
-
-    ``dynamics`` langevin (noise of the problem's temperature), gradient (none) or sgd (``batch`` fresh samples per
-    step, Euler scheme, and the noise of the temperature); ``coupling`` synchronous copies or none; ``nodes``
-    quasi-random nodes where no exact force exists; ``kernels`` that sum over neurons and data; ``schedule`` how sgd
-    divides the limit's clock into steps, of ``step`` where it is constant.
-    """
-
-    widths: tuple[int, ...]
-    replicas: int
-    step: float
-    dynamics: Literal["langevin", "gradient", "sgd"] = "langevin"
-    scheme: Literal["heun", "euler"] = "heun"
-    batch: int = 0
-    coupling: Literal["synchronous", "independent"] = "synchronous"
-    nodes: int = 4096
-    seed: int = 0
-    kernels: Kernels = DOUBLE
-    schedule: Schedule = CONSTANT
 
 
 @dataclass(frozen=True, eq=False)
 class EnsembleState:
-    """All that an exact continuation needs: snapshot index reached, steps done, theta [R, p, N] and copies by width."""
+    """All that an exact continuation needs: snapshot index reached, steps done, theta [R, p, N] and copies by width.
+
+    Inside, among several ranks, what this rank holds of it.
+    """
 
     index: int
     step: int
@@ -95,7 +75,10 @@ class WidthRecord:
 
 @dataclass(frozen=True, eq=False)
 class EnsembleSnapshot:
-    """All widths at times[index]; ``wall`` seconds of work per width since the last snapshot."""
+    """All widths at times[index]; ``wall`` seconds of work per width since the last snapshot, on this rank.
+
+    Of several ranks the first has the whole state and the records, the others have their part and no records.
+    """
 
     time: float
     index: int
@@ -108,7 +91,7 @@ class EnsembleSnapshot:
 class Ensemble:
     """What ``evolve_ensemble`` runs.  ``force`` measures risk and errors; ``batches`` moves the particles under sgd.
 
-    ``integration_error`` is that of quasi-random nodes, None for an exact force.
+    ``integration_error`` is that of quasi-random nodes, None for an exact force.  ``ranks`` run it together.
     """
 
     problem: Problem
@@ -119,6 +102,19 @@ class Ensemble:
     batches: BatchForce | None
     guide: Guide | None
     integration_error: IntegrationError | None
+    ranks: Ranks = ALONE
+
+    @property
+    def moved(self) -> Force | BatchForce:
+        """What moves the particles."""
+        return self.force if self.batches is None else self.batches
+
+    @cached_property
+    def parts(self) -> dict[int, Part]:
+        """What this rank holds of every width."""
+        guided = self.guide is None or self.guide.divisible
+        divisible = self.force.divisible and self.moved.divisible and guided
+        return {w: divide(w, self.settings.replicas, self.ranks, divisible) for w in self.settings.widths}
 
     @property
     def copying(self) -> bool:
@@ -131,9 +127,8 @@ class Ensemble:
     @property
     def description(self) -> str:
         """What moves the particles and by which scheme."""
-        moved = self.force.description if self.batches is None else self.batches.description
         name = "stochastic Heun" if self.scheme == "heun" else "Euler-Maruyama"
-        return f"{moved}; {name}" + ("" if self.motion.noisy else " without noise")
+        return f"{self.moved.description}; {name}" + ("" if self.motion.noisy else " without noise")
 
 
 def prepare(
@@ -142,9 +137,11 @@ def prepare(
     settings: EnsembleSettings,
     drive: Drive | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Ensemble:
     """Choose the force, and tabulate the limit's fields on ``bounds`` of the reduced coordinates (those of its grid).
 
+    Every one of several ``ranks`` does so with the same arguments.
     Raises ConfigError for settings that have no meaning for the problem, or a device that cannot be used here.
     """
     _check(problem, settings)
@@ -162,7 +159,7 @@ def prepare(
         batches = sampling.batch_force(problem, settings.batch, nodes, kernels)
     move = particles.motion(problem, settings.dynamics != "gradient")
     limit = None if drive is None else guide(problem, law, drive, bounds, kernels)
-    return Ensemble(problem, law, settings, move, force, batches, limit, error)
+    return Ensemble(problem, law, settings, move, force, batches, limit, error, ranks)
 
 
 def _check(problem: Problem, settings: EnsembleSettings) -> None:
@@ -187,15 +184,41 @@ def step_count(interval: float, step: float) -> int:
 
 
 def start(ensemble: Ensemble) -> EnsembleState:
-    """The initial draws; copies start where their particles do."""
-    s = ensemble.settings
-    theta = {
-        width: particles.draw(
-            ensemble.problem, ensemble.law, width, range(s.replicas), particles.width_seed(s.seed, width)
-        )
-        for width in s.widths
-    }
+    """The initial draws of this rank; copies start where their particles do."""
+    theta = {}
+    for width, part in ensemble.parts.items():
+        seed, own = particles.width_seed(ensemble.settings.seed, width), part.particles
+        theta[width] = particles.draw(ensemble.problem, ensemble.law, len(own), part.replicas, seed, own.start)
     return EnsembleState(0, 0, theta, {w: x.copy() for w, x in theta.items()} if ensemble.copying else None)
+
+
+def _dealt(ensemble: Ensemble, state: EnsembleState | None) -> EnsembleState | None:
+    """What this rank holds of the state that the first rank has; None where there is none."""
+    if ensemble.ranks.size == 1:
+        return state
+    reached = ensemble.ranks.told(None if state is None else (state.index, state.step, state.copies is not None))
+    if reached is None:
+        return None
+    index, step, copying = reached
+    rows = particles.row_count(ensemble.problem)
+    own: list[dict[int, Array]] = []
+    for whole in [None if state is None else state.theta, None if state is None else state.copies][: 1 + copying]:
+        own.append({w: p.dealt(None if whole is None else whole[w], rows) for w, p in ensemble.parts.items()})
+    return EnsembleState(index, step, own[0], own[1] if copying else None)
+
+
+def _gathered(ensemble: Ensemble, state: EnsembleState) -> EnsembleState:
+    """The whole state on the first rank, their own part on the others."""
+    if ensemble.ranks.size == 1:
+        return state
+
+    def whole(own: Mapping[int, Array]) -> dict[int, Array]:
+        found = {width: part.gathered(own[width]) for width, part in ensemble.parts.items()}
+        return {width: own[width] if theta is None else theta for width, theta in found.items()}
+
+    return EnsembleState(
+        state.index, state.step, whole(state.theta), None if state.copies is None else whole(state.copies)
+    )
 
 
 def evolve_ensemble(
@@ -203,20 +226,24 @@ def evolve_ensemble(
 ) -> Iterator[EnsembleSnapshot]:
     """Yield a snapshot at each of ``times`` [K], increasing, the start included; after ``state`` only what follows.
 
-    ``threads`` None leaves it to the team of core.parallel that the caller has opened.
-    Raises NumericalError naming width, replica and time if a particle becomes non-finite.
+    ``threads`` None leaves it to the team of core.parallel that the caller has opened.  Of several ranks the first
+    gives ``state``, all of it.  Raises NumericalError naming width, replica and time if a particle becomes non-finite.
     """
-    if state is None:
-        with _team(threads):
-            state = start(ensemble)
-            snapshot = _snapshot(ensemble, state, float(times[0]), dict.fromkeys(ensemble.settings.widths, 0.0))
+    snapshot: EnsembleSnapshot | None = None
+    with _team(threads), ensemble.ranks.together():
+        own = _dealt(ensemble, state)
+        if own is None:
+            own = start(ensemble)
+            snapshot = _snapshot(ensemble, own, float(times[0]), dict.fromkeys(ensemble.settings.widths, 0.0))
+    del state
+    if snapshot is not None:
         yield snapshot
-        del snapshot  # a record may be as large as all networks: nothing here keeps it while the next one is computed
-    for index in range(state.index + 1, len(times)):
+    del snapshot  # a record may be as large as all networks: nothing here keeps it while the next one is computed
+    for index in range(own.index + 1, len(times)):
         before, now = float(times[index - 1]), float(times[index])
-        with _team(threads):
-            state, wall = _interval(ensemble, state, before, now)
-            snapshot = _snapshot(ensemble, state, now, wall)
+        with _team(threads), ensemble.ranks.together():
+            own, wall = _interval(ensemble, own, before, now)
+            snapshot = _snapshot(ensemble, own, now, wall)
         yield snapshot
         del snapshot
 
@@ -225,45 +252,9 @@ def _team(threads: int | None) -> AbstractContextManager[None]:
     return nullcontext() if threads is None else parallel.team(threads)
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Replicas first .. stop - 1 of one width."""
-
-    width: int
-    first: int
-    stop: int
-
-    @property
-    def span(self) -> slice:
-        return slice(self.first, self.stop)
-
-
-def chunks(settings: EnsembleSettings, operations: Callable[[int], float]) -> tuple[list[Chunk], list[Chunk]]:
-    """Chunks that take the whole team of core.parallel one after the other, and chunks that its threads share.
-
-    ``operations(width)`` is the cost of one replica.  A shared chunk is at most an even share, costly ones come first,
-    and cheap replicas stay together.  Where a single replica exceeds that share it is left to the threads of its
-    kernels, which cut wide networks into spans; on a GPU all replicas of a width go together.
-    """
-    threads = parallel.size()
-    cost = {width: operations(width) + 1e3 * width for width in settings.widths}
-    share = sum(cost.values()) * settings.replicas / (CHUNKS_PER_THREAD * threads)
-    whole, shared = [], []
-    for width in settings.widths:
-        if settings.kernels.device == "cuda":
-            whole.append(Chunk(width, 0, settings.replicas))
-        elif width >= WIDE and cost[width] > share:
-            whole += [Chunk(width, k, k + 1) for k in range(settings.replicas)]
-        else:
-            size = max(1, min(int(share / cost[width]), -(-settings.replicas // threads)))
-            shared += [Chunk(width, k, min(k + size, settings.replicas)) for k in range(0, settings.replicas, size)]
-    return whole, sorted(shared, key=lambda chunk: -cost[chunk.width] * (chunk.stop - chunk.first))
-
-
 def _each(ensemble: Ensemble, work: Callable[[Chunk], T], alone: bool = False) -> list[tuple[Chunk, T]]:
-    """(chunk, work(chunk)) of all replicas; ``alone`` where a replica has no use for more than one thread."""
-    moved = ensemble.force if ensemble.batches is None else ensemble.batches
-    whole, shared = chunks(ensemble.settings, moved.operations)
+    """(chunk, work(chunk)) of this rank; ``alone`` where a replica has no use for more than one thread."""
+    whole, shared = chunks(ensemble.settings, ensemble.moved.operations, ensemble.parts)
     if alone:
         whole, shared = [], [*whole, *shared]
     return [(chunk, work(chunk)) for chunk in whole] + list(zip(shared, parallel.collect(work, shared), strict=True))
@@ -287,7 +278,7 @@ def _interval(
         work = partial(_advance, ensemble, theta, copies, fields, state.step + done, sizes)
         for chunk, seconds in _each(ensemble, work, alone=fused):
             wall[chunk.width] += seconds
-        _require_finite(theta, copies, float(steps.times[done + len(sizes)]))
+        _require_finite(ensemble, theta, copies, float(steps.times[done + len(sizes)]))
     return EnsembleState(state.index + 1, state.step + len(steps.sizes), theta, copies), wall
 
 
@@ -303,22 +294,24 @@ def _advance(
     """Move one chunk of replicas, and its copies, by steps of ``sizes`` in place; returns the seconds it took."""
     began = perf_counter()
     seed, batches = particles.width_seed(ensemble.settings.seed, chunk.width), ensemble.batches
+    part = ensemble.parts[chunk.width]
+    replicas, share = part.replicas[chunk.span], part.share
 
     def brownian(k: int, out: Array) -> None:
-        for row, replica in enumerate(range(chunk.first, chunk.stop)):
-            noise.normals(seed, noise.BROWNIAN, replica, step + k, out[row])
+        for row, replica in enumerate(replicas):
+            noise.normals(seed, noise.BROWNIAN, replica, step + k, out[row], part.particles.start)
 
     def own(one: Array, k: int, out: Array) -> None:
         if batches is None:
-            ensemble.force.gradient(one, out)
+            ensemble.force.gradient(one, out, share)
         else:
-            batches.gradient(one, seed, chunk.first, step + k, out)
+            batches.gradient(one, seed, replicas.start, step + k, out, share)
 
     systems: list[tuple[Array, Gradient]] = []
     # a run that diverges is reported by name after the interval
     with np.errstate(all="ignore"):
         if batches is not None and batches.fused:
-            batches.advance(theta[chunk.width][chunk.span], seed, chunk.first, step, sizes, ensemble.motion)
+            batches.advance(theta[chunk.width][chunk.span], seed, replicas.start, step, sizes, ensemble.motion)
         else:
             systems.append((theta[chunk.width][chunk.span], own))
         if copies is not None and fields is not None:
@@ -328,65 +321,60 @@ def _advance(
     return perf_counter() - began
 
 
-def _require_finite(theta: Mapping[int, Array], copies: Mapping[int, Array] | None, time: float) -> None:
-    for who, arrays in (("particles", theta), ("copies", copies or {})):
-        for width, values in arrays.items():
-            bad = ~np.all(np.isfinite(values), axis=(1, 2))
-            if np.any(bad):
-                raise NumericalError(
-                    f"{who} of width {width}, replica {int(np.argmax(bad))} became non-finite before t = {time:g}",
-                    "use a smaller particles.step",
-                )
-
-
-def _snapshot(ensemble: Ensemble, state: EnsembleState, time: float, wall: dict[int, float]) -> EnsembleSnapshot:
-    reference = None if ensemble.guide is None else ensemble.guide.reference(ensemble.force, time)
-    parts = _each(ensemble, partial(_measure, ensemble, state, reference))
-    records = []
-    for width in ensemble.settings.widths:
-        mine = [part for chunk, part in sorted(parts, key=lambda pair: pair[0].first) if chunk.width == width]
-        risk, error, iid, coupling = (_joined([part[k] for part in mine]) for k in range(4))
-        assert risk is not None
-        records.append(
-            WidthRecord(width, _parameters(ensemble.problem, state.theta[width]), risk, error, iid, coupling)
+def _require_finite(
+    ensemble: Ensemble, theta: Mapping[int, Array], copies: Mapping[int, Array] | None, time: float
+) -> None:
+    """NumericalError that names the first replica with a non-finite number, the same one on all ranks."""
+    systems = [(who, w) for who, arrays in (("particles", theta), ("copies", copies or {})) for w in arrays]
+    count, first = ensemble.settings.replicas, len(systems) * ensemble.settings.replicas
+    for k, (who, width) in enumerate(systems):
+        values = theta[width] if who == "particles" or copies is None else copies[width]
+        bad = np.flatnonzero(~np.all(np.isfinite(values), axis=(1, 2)))
+        if len(bad):
+            first = min(first, k * count + ensemble.parts[width].replicas[bad[0]])
+    found = ensemble.ranks.everywhere(np.array([float(first)]), [1] * ensemble.ranks.size)
+    first = int(np.min(found))
+    if first < len(systems) * count:
+        who, width = systems[first // count]
+        raise NumericalError(
+            f"{who} of width {width}, replica {first % count} became non-finite before t = {time:g}",
+            "use a smaller particles.step",
         )
+
+
+def _snapshot(ensemble: Ensemble, own: EnsembleState, time: float, wall: dict[int, float]) -> EnsembleSnapshot:
+    reference = None if ensemble.guide is None else ensemble.guide.reference(ensemble.force, time)
+    measured = _each(ensemble, partial(_measure, ensemble, own, reference))
+    state, records = _gathered(ensemble, own), []
+    for width, part in ensemble.parts.items():
+        mine = [numbers for chunk, numbers in sorted(measured, key=lambda pair: pair[0].first) if chunk.width == width]
+        risk, *errors = (_listed(part, [numbers[k] for numbers in mine]) for k in range(4))
+        if risk is not None:
+            theta = particles.parameters(ensemble.problem, state.theta[width])
+            records.append(WidthRecord(width, theta, risk, *errors))
     return EnsembleSnapshot(time, state.index, state, tuple(records), wall)
 
 
-def _joined(parts: list[Array | None]) -> Array | None:
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if known else None
+def _listed(part: Part, own: list[Array | None]) -> Array | None:
+    """One number per replica [R] on the first rank, from those of the chunks of every rank; None if there is none.
+
+    The first rank holds a replica of every width: it knows whether the number exists.
+    """
+    known = [numbers for numbers in own if numbers is not None]
+    numbers = np.concatenate(known) if known else np.full(len(part.replicas), np.nan)
+    found = part.listed(numbers[:, None])
+    return None if found is None or not known else found[:, 0]
 
 
 def _measure(
     ensemble: Ensemble, state: EnsembleState, reference: Reference | None, chunk: Chunk
 ) -> tuple[Array, Array | None, Array | None, Array | None]:
     """(risk, function error, that of the copies, coupling error) of one chunk of replicas."""
+    share = ensemble.parts[chunk.width].share
     theta = state.theta[chunk.width][chunk.span]
-    risk, error = ensemble.force.observe(theta, reference)
+    risk, error = ensemble.force.observe(theta, reference, share)
     if state.copies is None:
         return risk, error, None, None
     copies = state.copies[chunk.width][chunk.span]
-    distance = np.zeros(len(theta))
-    for replica in range(len(theta)):
-        for row in ensemble.motion.rows:
-            apart = theta[replica, row] - copies[replica, row]
-            # on the circle a slip by a whole turn is no distance
-            apart = _wrapped(apart) if _on_circle(ensemble.problem) else apart
-            distance[replica] += np.sum(apart**2) / chunk.width
-    return risk, error, ensemble.force.observe(copies, reference)[1], distance
-
-
-def _parameters(problem: Problem, theta: Array) -> Array:
-    """theta [R, p, N] as [R, N, parameters that exist], angles wrapped to [-pi, pi)."""
-    values = np.ascontiguousarray(theta[:, : particles.kept_rows(problem)].transpose(0, 2, 1))
-    return _wrapped(values) if _on_circle(problem) else values
-
-
-def _on_circle(problem: Problem) -> bool:
-    return problem.coordinates[0].kind == "circle"
-
-
-def _wrapped(angle: Array) -> Array:
-    """Angles in [-pi, pi)."""
-    return np.asarray(np.mod(angle + np.pi, 2.0 * np.pi) - np.pi)
+    distance = particles.mean_square_distance(ensemble.problem, ensemble.motion, theta, copies, share)
+    return risk, error, ensemble.force.observe(copies, reference, share)[1], distance

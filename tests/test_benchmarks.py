@@ -30,6 +30,7 @@ SCRIPTS = (
     "transport",
     "start",
     "scaling",
+    "ranks",
     "deep",
     "literature",
 )
@@ -233,9 +234,9 @@ def test_pages_are_filled_from_reports(benchmark_module: Any) -> None:
     assert "Not measured." in run.fill("<!-- begin gpu -->\n<!-- end -->\n", reports)
 
 
-def test_the_page_names_every_benchmark(benchmark_module: Any) -> None:
+def test_the_pages_name_every_benchmark(benchmark_module: Any) -> None:
     run = benchmark_module("run")
-    blocks = {match[2] for match in run.BLOCK.finditer(run.PAGE.read_text(encoding="utf-8"))}
+    blocks = {match[2] for page in run.PAGES for match in run.BLOCK.finditer(page.read_text(encoding="utf-8"))}
     assert blocks == {"setup", "ahead", *run.SCRIPTS}
     assert {name for name in run.SCRIPTS if name != "gpu"} == set(SCRIPTS)
     assert all((FOLDER / f"{name}.py").is_file() for name in SCRIPTS)

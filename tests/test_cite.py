@@ -54,10 +54,14 @@ def test_every_rule_applies_to_something_and_few_to_everything() -> None:
 @pytest.mark.parametrize(
     ("study", "present", "absent"),
     [
-        ("single-index", {"mei2018", "nitanda2022", "scharfetter1969", "salmon2011"}, {"carrillo2015", "cui2024"}),
+        (
+            "single-index",
+            {"mei2018", "nitanda2022", "chen2022", "suzuki2023", "scharfetter1969", "salmon2011"},
+            {"carrillo2015", "cui2024"},
+        ),
         ("one-step", {"cui2024"}, {"mei2018", "salmon2011"}),
         ("deep-toy", {"chen2025", "yang2020"}, {"mei2018"}),
-        ("kernel-limit-digits", {"mei2018", "mei2019", "alpaydin1998"}, {"nitanda2022"}),
+        ("kernel-limit-digits", {"mei2018", "mei2019", "alpaydin1998"}, {"nitanda2022", "chen2022"}),
         ("kuramoto", {"acebron2005"}, {"mei2018", "desai1978"}),
         ("desai-zwanzig", {"desai1978"}, {"mei2018", "acebron2005"}),
         ("diabetes-bmi", {"efron2004"}, {"alpaydin1998"}),

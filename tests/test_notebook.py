@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import toy_study
 
 import mfpde
-from mfpde.errors import DataFileError, FileSystemError
+from mfpde.errors import ConfigError, DataFileError, FileSystemError
 from mfpde.evolve import CURVES, Solution
 from mfpde.io import store
 from mfpde.io.store import Group, Variable
@@ -200,3 +201,17 @@ def test_star_import_leaves_the_open_of_python_alone() -> None:
     assert "open" not in names
     assert names["Problem"] is mfpde.Problem
     assert mfpde.open is not builtins.open
+
+
+def test_a_command_line_from_python_answers_and_raises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "toy.toml").write_text(toy_study(time=0.5, widths=(8,), replicas=2, tolerance=1e-2, snapshots=2))
+    found = mfpde.run("solve", tmp_path / "toy.toml", "-o", tmp_path / "out", "--no-figures")
+    assert found["ok"]
+    assert found["limit"]["free_energy"] == mfpde.open(tmp_path / "out" / "limit.h5")["history/free_energy"][-1]
+    assert mfpde.run("theory", "cell", "cell-polynomial", "-o", tmp_path / "cell")["ok"]
+    other = mfpde.run("compare", tmp_path / "out" / "limit.h5", tmp_path / "out" / "limit.h5", "--rtol", "0")
+    assert other["ok"]
+    with pytest.raises(ConfigError, match=r"training\.tim"):
+        mfpde.run("solve", tmp_path / "toy.toml", "--set", "training.tim=1.0", "-o", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    assert capsys.readouterr().out == ""

@@ -22,6 +22,7 @@ from documents import ROOT, blocks, environment, run
 from PIL import Image
 
 from mfpde.cli.main import VERBS, parse
+from mfpde.exact import kuramoto
 from mfpde.io import build, config, keys, schema, studies
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -103,10 +104,14 @@ def test_the_study_is_valid_and_its_comments_true() -> None:
 def test_the_lines_of_python_run(tmp_path: Path) -> None:
     (block,) = (block for block in blocks(TEXT) if block.language == "python")
     printed = run(block, tmp_path, environment(tmp_path / "shims"))
-    reason, distance, gap = re.fullmatch(r"(reached t = 20) (\S+) (\S+)\n", printed).groups()  # type: ignore[union-attr]
-    assert reason
-    assert 0.0 < float(distance) < 0.01
-    assert abs(float(gap)) < 1e-12
+    found = re.fullmatch(r"reached t = 20 (\S+) (\S+)\n(\S+) \[(\S+) +(\S+)\]\n", printed)
+    assert found is not None, printed
+    distance, gap, energy, cosine, sine = map(float, found.groups())
+    assert 0.0 < distance < 0.01
+    assert abs(gap) < 1e-12
+    # what the solution of the command line rests on: the order parameter of the Bessel functions
+    assert np.isfinite(energy)
+    assert np.hypot(cosine, sine) == pytest.approx(kuramoto.order_parameter(2.0, 0.5), abs=1e-3)
 
 
 # ---- the default study, the commands on it, and what is measured ---------------------------------------------------

@@ -407,6 +407,18 @@ def test_stored_densities_keep_their_place_in_a_larger_box(study: Path) -> None:
     np.testing.assert_allclose(centers[5:53], small.axes[0].centers, atol=1e-12)
 
 
+def test_what_has_no_limit_says_so_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sentence = "no limit on a grid: a neuron has 65 moving coordinates, a grid takes up to 3; particles alone"
+    assert _solve("digits", tmp_path / "run", "--dry-run") == 0
+    assert f"# {sentence}" in capsys.readouterr().out.splitlines()
+    small = ["training.time=0.1", "particles.widths=[2]", "particles.replicas=2", "output.snapshots=2"]
+    sets = [word for text in small for word in ("--set", text)]
+    assert main(["solve", "digits", "-o", str(tmp_path / "run"), *sets, "--no-figures"]) == 0
+    printed = capsys.readouterr()
+    assert sentence in printed.err
+    assert "\n\n\n" not in printed.out
+
+
 def test_dry_run_writes_nothing(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _solve(study, tmp_path / "run", "--dry-run") == 0
     assert "# particles:" in capsys.readouterr().out

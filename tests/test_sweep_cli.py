@@ -118,6 +118,66 @@ def test_everything_is_checked_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--grid and --run are missing"),
+        (["--run", "training.time"], "it must be KEY=V,KEY=V"),
+        (["--run", "training.time=1,,output.seed=2"], "it must be KEY=V,KEY=V"),
+        (["--run", "training.time="], "it must be KEY=V,KEY=V"),
+        (["--run", "output.seed=1,output.seed=2"], "sets output.seed twice"),
+        (["--run", "output.seed=1,training.time=2", "--run", "training.time=2, output.seed=1"], "twice"),
+        (["--run", "output.seed=1", "--grid", "output.seed=1,2"], "varies output.seed, which a --run sets"),
+        (["--run", "output.seed=1", "--run", "training.temperature=-1"], "in the run training.temperature=-1"),
+    ],
+)
+def test_listed_runs_are_checked_too(
+    arguments: list[str], said: str, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(study), *arguments, "-o", str(tmp_path / "out")]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and said in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_listed_runs_are_combined_with_the_grid(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs with tables, arrays and words; what a run does not set is the study's, and shown as such."""
+    listed = ['initial.w={law="normal",std=2.0},training.time=3', 'grid.cells=[16],title="a,b"', "training.time=3"]
+    arguments = ["sweep", str(study), *(word for text in listed for word in ("--run", text))]
+    found = []
+    for grid in ([], ["--grid", "output.seed=4,5"]):
+        assert main([*arguments, *grid, "--dry-run", "-o", str(tmp_path / "out"), "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    runs = [
+        {"initial.w": {"law": "normal", "std": 2.0}, "training.time": 3},
+        {"grid.cells": [16], "title": "a,b"},
+        {"training.time": 3},
+    ]
+    assert [one["values"] for one in found[0]["runs"]] == runs
+    assert [one["values"] for one in found[1]["runs"]] == [{**one, "output.seed": s} for one in runs for s in (4, 5)]
+    assert found[1]["keys"] == ["initial.w", "training.time", "output.seed", "grid.cells", "title"]
+    assert len({one["directory"] for one in found[1]["runs"]}) == 6
+    assert main([*arguments, "--dry-run", "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:5] == ["-", "3", "-", "-", "waiting"]
+
+
+def test_a_listed_run_is_the_run_of_solve_and_is_kept(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--run", "output.seed=1,training.temperature=0.4", "--run", "particles.step=9", "--only", "particles"]
+    result = _sweep(study, out, *arguments, "--jobs", "2")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    index = json.loads((out / "sweep.json").read_text())
+    assert [one["state"] for one in index["runs"]] == ["done", "failed"]
+    sets = ["--set", "output.seed=1", "--set", "training.temperature=0.4", "--only", "particles"]
+    assert main(["solve", str(study), "-o", str(tmp_path / "one"), "--no-figures", "-q", *sets]) == 0
+    there = f"{index['runs'][0]['directory']}/particles.h5"
+    assert differences(str(tmp_path / "one" / "particles.h5"), there) == []
+    again = _sweep(study, out, *arguments, "--resume", "--json")
+    assert [one["state"] for one in json.loads(again.stdout)["runs"]] == ["kept", "failed"]
+
+
 def test_dry_run(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["sweep", str(study), "--grid", "training.time=1,2", "--grid", "output.seed=3,4", "--dry-run"]
     assert main([*arguments, "-o", str(tmp_path / "out"), "--json"]) == 0

@@ -64,6 +64,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "sweep": (
         ("mfpde sweep study.toml --grid training.temperature=0.01,0.02,0.05 --jobs 2", "three runs, two at a time"),
         ("mfpde sweep single-index --grid data.dimension=10,100 --grid output.seed=0,1 -o sweep", "all four pairs"),
+        ("mfpde sweep study.toml --run training.time=9,output.seed=1 --run training.time=5", "two listed runs"),
     ),
     "studies": (
         ("mfpde studies", "the built-in studies"),

@@ -6,16 +6,20 @@ stdout holds the result, stderr everything else. Exit codes: 0 done; 1 differs o
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import io
+import json
 import os
 import shutil
 import sys
 import textwrap
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from typing import Any
 
-from mfpde.cli import common, examples
+from mfpde.cli import common, examples, ranks
 from mfpde.errors import MfpdeError
 from mfpde.io import interrupt, trust
 
@@ -55,9 +59,7 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: of this process) and return its exit code; never raises what a user can cause."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    json = "--json" in arguments
-    # before HDF5 is loaded: never look for filter plug-ins in a system directory
-    os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
+    as_json = "--json" in arguments
     try:
         with common.termination_as_exception():
             code = _dispatch(arguments)
@@ -68,36 +70,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except MfpdeError as error:
-        return _fail(f"{error.kind} error: {error}", str(error), error.hint, json, error.exit_code)
+        if ranks.follows():
+            return ranks.silent_code(error)
+        return _fail(f"{error.kind} error: {error}", str(error), error.hint, as_json, error.exit_code)
     except KeyboardInterrupt as error:
-        return _interrupted(type(error), json)
+        return _interrupted(type(error), as_json)
     except OSError as error:
         signalled = interrupt.arrived()
         if signalled is not None:
-            return _interrupted(signalled, json)
+            return _interrupted(signalled, as_json)
         if "--traceback" in arguments:
             raise
         message = (error.strerror or str(error)) + ("" if error.filename is None else f": {error.filename}")
-        return _fail(f"file system error: {message}", message, None, json, 6)
+        return _fail(f"file system error: {message}", message, None, as_json, 6)
     except Exception as error:
         signalled = interrupt.arrived()
         if signalled is not None:
-            return _interrupted(signalled, json)
+            return _interrupted(signalled, as_json)
         if "--traceback" in arguments:
             raise
         message = f"internal error: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return _fail(message, message, "run again with --traceback and report what it shows", json, 70)
+        return _fail(message, message, "run again with --traceback and report what it shows", as_json, 70)
 
 
-def _interrupted(kind: type[KeyboardInterrupt], json: bool) -> int:
+def run(*arguments: str | os.PathLike[str]) -> dict[str, Any]:
+    """One command line from Python, ``run("solve", "kuramoto", "-o", "out")``: what it prints with --json.
+
+    Raises MfpdeError where the command line would end in a sentence; a verb that finds a difference or a failed check
+    returns, with "ok" false.
+    """
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        _dispatch([*(os.fspath(argument) for argument in arguments), "--json", "-q"])
+    return dict(json.loads(printed.getvalue()))
+
+
+def _interrupted(kind: type[KeyboardInterrupt], as_json: bool) -> int:
     word, code = ("terminated", 143) if issubclass(kind, common.Terminated) else ("interrupted", 130)
-    return _fail(word, word, "continue with --resume", json, code)
+    return _fail(word, word, "continue with --resume", as_json, code)
 
 
 def _dispatch(arguments: list[str]) -> int:
     if all(argument.startswith("-") for argument in arguments):
         return _without_verb(arguments)
+    # before HDF5 is loaded: never look for filter plug-ins in a system directory
+    os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
     verb, args = parse(arguments)
+    ranks.refuse(verb)
     common.set_up_log(args)
     with trust.files(args.trust):
         return int(importlib.import_module(VERBS[verb][0]).run(args))
@@ -164,12 +183,12 @@ def _help() -> str:
     return "\n".join(lines)
 
 
-def _fail(shown: str, message: str, hint: str | None, json: bool, code: int) -> int:
+def _fail(shown: str, message: str, hint: str | None, as_json: bool, code: int) -> int:
     try:
         print(f"mfpde: {shown}", file=sys.stderr)
         if hint:
             print(f"hint: {hint}", file=sys.stderr)
-        if json:
+        if as_json:
             common.print_json({"ok": False, "error": message, "hint": hint})
             sys.stdout.flush()
     except BrokenPipeError:

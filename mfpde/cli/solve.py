@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfpde.cli import common
+from mfpde.cli import common, ranks
 from mfpde.cli import directory as directories
 from mfpde.errors import ConfigError
 from mfpde.io import config as configs
 
 if TYPE_CHECKING:
+    from mfpde.cli.messages import World
     from mfpde.io.atoms import AtomLimit
     from mfpde.io.build import Study
     from mfpde.io.limit import Limit
@@ -42,7 +43,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the study; returns the exit code."""
+    """Run the study, together with other processes where mpiexec started several; returns the exit code."""
+    world = ranks.world()
+    if world is None:
+        return _run(args, None)
+    if world.rank == 0:
+        with world.leading():
+            return _run(args, world)
+    from mfpde.cli.messages import follow
+
+    follow(world, _threads(args, world))
+    return 0
+
+
+def _threads(args: argparse.Namespace, world: World | None) -> int:
+    """As asked, else an even share of the cores for every process on this machine."""
+    return int(args.threads or max(1, (os.cpu_count() or 1) // (1 if world is None else world.on_this_machine)))
+
+
+def _run(args: argparse.Namespace, world: World | None) -> int:
     loaded = configs.load(args.study, common.overrides(args))
     began = time.perf_counter()
     directory = directories.choose(args, loaded.name)
@@ -56,17 +75,17 @@ def run(args: argparse.Namespace) -> int:
     from mfpde.io.build import build
 
     # BLAS sums differ between thread counts; our own threads cut the work in pieces that do not depend on them
-    with threadpool_limits(1), parallel.team(args.threads or os.cpu_count() or 1):
+    with threadpool_limits(1), parallel.team(_threads(args, world)):
         study = build(loaded.config, loaded.name, loaded.directory)
         if study.on_grid and not study.by_atoms and args.only != "particles":
             study.grid  # noqa: B018  a box that cannot be chosen is an error before anything is written
         _refuse_impossible(args, study)
         if args.dry_run:
-            return _dry_run(args, study, directory)
-        _refuse_too_large(args, study, directory)
+            return _dry_run(args, study, directory, world)
+        _refuse_too_large(args, study, directory, world)
         with directories.claimed(directory):
             _refuse_overwriting(args, directory)  # another run may have come to its end in the meantime
-            result = _run_parts(args, study, directory)
+            result = _run_parts(args, study, directory, world)
     result["wall_s"] = time.perf_counter() - began
     directories.write_summary(directory, result)
     if args.json:
@@ -97,22 +116,25 @@ def _refuse_impossible(args: argparse.Namespace, study: Study) -> None:
     require_device(settings_of(study).kernels)
 
 
-def _estimate(args: argparse.Namespace, study: Study, directory: Path) -> dict[str, Any]:
+def _estimate(args: argparse.Namespace, study: Study, directory: Path, world: World | None) -> dict[str, Any]:
+    from mfpde.core.ranks import ALONE
     from mfpde.io.estimate import estimate
 
     driven = args.only is None or (directory / LIMIT_FILE).exists()
-    return estimate(study, args.only, not args.no_figures, driven)
+    return estimate(study, args.only, not args.no_figures, driven, ALONE if world is None else world)
 
 
-def _refuse_too_large(args: argparse.Namespace, study: Study, directory: Path) -> None:
+def _refuse_too_large(args: argparse.Namespace, study: Study, directory: Path, world: World | None) -> None:
     """A run that cannot fit into memory is an error before anything is written, not a crash after hours."""
     from mfpde.tabulate import machine_memory
 
     memory = machine_memory()
-    found = _estimate(args, study, directory)
+    found = _estimate(args, study, directory, world)
     keys = {"limit": "grid.cells", "particles": "particles.widths"}
     for part in ("limit", "particles"):
         needed = found.get(part, {}).get("bytes", 0)
+        if part == "particles" and needed and world is not None:
+            needed += (world.on_this_machine - 1) * found[part]["others"]
         if needed > memory:
             raise ConfigError(
                 keys[part],
@@ -121,19 +143,21 @@ def _refuse_too_large(args: argparse.Namespace, study: Study, directory: Path) -
             )
 
 
-def _dry_run(args: argparse.Namespace, study: Study, directory: Path) -> int:
+def _dry_run(args: argparse.Namespace, study: Study, directory: Path, world: World | None) -> int:
     from mfpde.cli import table
 
-    found = _estimate(args, study, directory)
+    found = _estimate(args, study, directory, world)
     if args.json:
         common.print_json({"ok": True, "study": study.name, "config": configs.to_toml(study.config), "estimate": found})
     else:
         print(configs.to_toml(study.config))
+        if not study.on_grid:
+            print(f"# {_no_limit(study)}")
         print(table.estimate_table(found))
     return 0
 
 
-def _run_parts(args: argparse.Namespace, study: Study, directory: Path) -> dict[str, Any]:
+def _run_parts(args: argparse.Namespace, study: Study, directory: Path, world: World | None) -> dict[str, Any]:
     if args.overwrite:
         for name in OWN_FILES[args.only]:
             (directory / name).unlink(missing_ok=True)
@@ -151,7 +175,7 @@ def _run_parts(args: argparse.Namespace, study: Study, directory: Path) -> dict[
         "rates": {},
     }
     limit = _run_limit(args, study, directory, result)
-    particles = _run_particles(args, study, directory, limit, result)
+    particles = _run_particles(args, study, directory, limit, result, world)
     result["files"] = _files(directory)
     drawable = limit is not None or particles is not None
     del limit, particles  # drawn from the files: what may be most of the memory is not held twice
@@ -160,6 +184,11 @@ def _run_parts(args: argparse.Namespace, study: Study, directory: Path) -> dict[
 
         result["figures"] = [str(path) for path in drawing.draw(directory, directory)]
     return result
+
+
+def _no_limit(study: Study) -> str:
+    moving = len(study.problem.moving)
+    return f"no limit on a grid: a neuron has {moving} moving coordinates, a grid takes up to 3; particles alone"
 
 
 def _run_limit(
@@ -172,10 +201,7 @@ def _run_limit(
     if args.only == "particles":
         return _recorded(_existing_limit(study, directory), result)
     if not study.on_grid:
-        moving = len(study.problem.moving)
-        log.info(
-            "no limit on a grid: a neuron has %d moving coordinates, a grid takes up to 3; particles alone", moving
-        )
+        log.info("%s", _no_limit(study))
         return None
     if args.only == "stationary":
         rest = limit.save_stationary(study, path)
@@ -237,15 +263,23 @@ def _existing_limit(study: Study, directory: Path) -> Limit | AtomLimit | None:
 
 
 def _run_particles(
-    args: argparse.Namespace, study: Study, directory: Path, limit: Limit | AtomLimit | None, result: dict[str, Any]
+    args: argparse.Namespace,
+    study: Study,
+    directory: Path,
+    limit: Limit | AtomLimit | None,
+    result: dict[str, Any],
+    world: World | None,
 ) -> Particles | None:
     if args.only in ("limit", "stationary"):
         return None
     from mfpde.cli.progress import progress
+    from mfpde.core.ranks import ALONE
     from mfpde.io import summary
     from mfpde.io.particles import run_particles
 
     drive, bounds = _drive(limit)
+    if world is not None:
+        world.told((study, drive, bounds))  # all that the others need; they read no file
     with progress("particles", float(study.times[-1]), args.quiet) as update:
         particles = run_particles(
             study,
@@ -255,6 +289,7 @@ def _run_particles(
             resume=args.resume,
             checkpoint=args.checkpoint,
             report=lambda t: update(t),
+            ranks=ALONE if world is None else world,
         )
     final = None if limit is None else limit.measure(len(limit.times) - 1)
     result["particles"] = summary.particle_numbers(particles, final)

@@ -1,4 +1,5 @@
-"""``mfpde sweep STUDY --grid KEY=V1,V2``: every combination of values, each solved in a directory of its own."""
+"""``mfpde sweep STUDY``: every combination of the values of --grid, and the runs listed by --run, each solved in a
+directory of its own."""
 
 from __future__ import annotations
 
@@ -45,14 +46,21 @@ class Run:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare STUDY, --grid and what solve takes."""
+    """Declare STUDY, --grid, --run and what solve takes."""
     common.add_study(parser)
     parser.add_argument(
         "--grid",
         action="append",
-        required=True,
+        default=[],
         metavar="KEY=V1,V2,...",
         help="values of a key of the study; repeatable: the runs are all combinations",
+    )
+    parser.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        metavar="KEY=V,KEY=V,...",
+        help="one run by the keys it sets; repeatable; with --grid each is combined with all of the grid",
     )
     parser.add_argument("--jobs", type=common._count(1), default=1, metavar="N", help="runs at a time (default: 1)")
     parser.add_argument("-o", "--output", metavar="DIR", help="where to write (default: STUDY-sweep)")
@@ -66,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     given = sys.stdin.buffer.read(configs.MAX_BYTES + 1) if args.study == "-" else b""
     name = "stdin" if args.study == "-" else Path(args.study).stem
     directory = Path(args.output or f"{name}-sweep")
-    combinations = list(_combinations(args.grid))
+    combinations = list(_combinations(args.grid, args.run))
     names = directory_names(combinations)
     runs = [_validated(args, values, directory / n, given) for n, values in zip(names, combinations, strict=True)]
     if args.dry_run:
@@ -116,7 +124,45 @@ def _record(one: Run, code: int, out: str, err: str) -> None:
 # ---- what to run -----------------------------------------------------------------------------------------------
 
 
-def _combinations(grids: Sequence[str]) -> Iterator[dict[str, str]]:
+def _combinations(grids: Sequence[str], listed: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Every listed run with every combination of the grid; ConfigError for what names no run, or one twice."""
+    if not grids and not listed:
+        raise ConfigError("--grid", "and --run are missing: one of them has to say what to vary", "--grid KEY=V1,V2")
+    runs, values = _listed(listed), _grid(grids)
+    both = next((key for key in values if any(key in one for one in runs)), None)
+    if both is not None:
+        raise ConfigError("--grid", f"varies {both}, which a --run sets")
+    count = len(runs)
+    for choices in values.values():
+        count *= len(choices)
+    if count > MOST_RUNS:
+        raise ConfigError("--grid" if grids else "--run", f"asks for {count} runs; at most {MOST_RUNS} are allowed")
+    for one in runs:
+        for choice in itertools.product(*values.values()):
+            yield {**one, **dict(zip(values, choice, strict=True))}
+
+
+def _listed(texts: Sequence[str]) -> list[dict[str, str]]:
+    """The runs of --run, one that sets nothing where there are none."""
+    runs: list[dict[str, str]] = []
+    for text in texts:
+        one: dict[str, str] = {}
+        for setting in _split(text):
+            key, equals, value = (part.strip() for part in setting.partition("="))
+            if not equals or not key or not value:
+                allowed = "it must be KEY=V,KEY=V,..., such as training.time=10,network.scale=2"
+                raise ConfigError("--run", f"is {text[:80]!r}; {allowed}")
+            if key in one:
+                raise ConfigError("--run", f"sets {key} twice in {text[:80]!r}")
+            one[key] = value
+        if one in runs:
+            raise ConfigError("--run", f"lists {text[:80]!r} twice")
+        runs.append(one)
+    return runs or [{}]
+
+
+def _grid(grids: Sequence[str]) -> dict[str, list[str]]:
+    """Values of every key of --grid."""
     values: dict[str, list[str]] = {}
     for text in grids:
         key, equals, rest = text.partition("=")
@@ -126,13 +172,7 @@ def _combinations(grids: Sequence[str]) -> Iterator[dict[str, str]]:
         if key in values or len(set(choices)) < len(choices):
             raise ConfigError("--grid", f"gives {key if key in values else 'a value of ' + key} twice")
         values[key] = choices
-    count = 1
-    for choices in values.values():
-        count *= len(choices)
-    if count > MOST_RUNS:
-        raise ConfigError("--grid", f"asks for {count} runs; at most {MOST_RUNS} are allowed")
-    for choice in itertools.product(*values.values()):
-        yield dict(zip(values, choice, strict=True))
+    return values
 
 
 def _split(text: str) -> list[str]:
@@ -222,7 +262,7 @@ def _index(args: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Any]:
         "ok": all(one.state != "failed" for one in runs),
         "study": args.study,
         "overrides": common.overrides(args),
-        "keys": list(runs[0].values),
+        "keys": list(dict.fromkeys(key for one in runs for key in one.values)),
         "runs": [_entry(one) for one in runs],
     }
 
@@ -264,7 +304,8 @@ def _show(args: argparse.Namespace, index: dict[str, Any]) -> int:
     for one in index["runs"]:
         rates = (one["rates"].get(name) for name in ("function_error", "coupling_error"))
         numbers = [_number(one[name], 10) for name in ("free_energy", "risk")] + [_number(one["gap"], 3)]
-        rows.append([*map(str, one["values"].values()), one["state"], *numbers, *(_number(rate, 4) for rate in rates)])
+        values = [str(one["values"].get(key, "-")) for key in keys]
+        rows.append([*values, one["state"], *numbers, *(_number(rate, 4) for rate in rates)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))

@@ -19,7 +19,8 @@ import numpy as np
 from mfpde.core import interaction
 from mfpde.core.activations import FROM_VALUE, OPERATIONS
 from mfpde.core.activations import series as parameters_of
-from mfpde.core.interaction import DTYPES, FAR, NEAR, Array, Packed, Precision, carry_forward, pull_back
+from mfpde.core.interaction import DTYPES, FAR, NEAR, Array, Packed, Precision, carry_forward, equal_masses, pull_back
+from mfpde.core.ranks import Share
 from mfpde.core.tiles import NODES, pack_nodes
 from mfpde.core.vector import CACHE_LINE, lanes
 
@@ -63,7 +64,7 @@ def _replicas_at_once(code: int, neurons: int, nodes: int, inputs: int, precisio
     spared = OPERATIONS[code] + (2 * inputs if code in FROM_VALUE else 0)
     if size > LARGEST or spared < (WORTH_NEAR if size <= NEAR_CACHE else WORTH_FAR):
         return 0
-    return max(1, NEAR_CACHE // size)
+    return max(1, NEAR_CACHE // max(1, size))
 
 
 def gradient_batch(
@@ -75,25 +76,28 @@ def gradient_batch(
     out: Array,
     room: Room,
     precision: Precision = "double",
+    share: Share | None = None,
 ) -> None:
     """interaction.pullback_batch of residual(predict_batch): theta, out [R, d + 2, N], x [n, d].
 
-    ``residual`` maps networks [R', n] to r [R', n], for some replicas at a time and each on its own.
+    ``residual`` maps networks [R', n] to r [R', n], for some replicas at a time and each on its own.  With a ``share``
+    theta and out are those of its particles, R = 1: how many replicas go at once depends on the number of particles,
+    and the ranks would not make the same exchanges.
     """
     (replicas, _, neurons), (n, d) = theta.shape, x.shape
     group = _replicas_at_once(code, neurons, n, d, precision)
     if group == 0:
         f = np.empty((replicas, n))
-        interaction.predict_batch(code, hermite, theta, x, f, precision)
+        interaction.predict_batch(code, hermite, theta, x, f, precision, share)
         interaction.pullback_batch(code, hermite, theta, x, residual(f), out, precision)
         return
     dtype = DTYPES[precision]
     size = _bytes(neurons, n, precision)
     keeps = FAR if size > NEAR_CACHE else NEAR
     nodes, series = pack_nodes(x, dtype), parameters_of(code, hermite)
-    mass = np.full(neurons, 1.0 / neurons)
+    mass = equal_masses(theta, share)
     for first in range(0, replicas, group):
         some = slice(first, min(first + group, replicas))
         kept = room.of((some.stop - first) * size, dtype)
-        f = carry_forward(code, series, theta[some], mass, nodes, n, kept, keeps)
-        pull_back(code, series, theta[some], nodes, residual(f), kept, keeps, out[some])
+        f = carry_forward(code, series, theta[some], mass, nodes, n, kept, keeps, share)
+        pull_back(code, series, theta[some], nodes, residual(f), kept, keeps, out[some], share)

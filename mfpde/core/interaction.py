@@ -9,7 +9,8 @@ the sums over a vector or a stretch of BLOCKS blocks of nodes are single; parame
 are double.
 
 Results are the same bits for any number of threads: particles are cut into spans by their number alone, a span owns
-what it writes, and the partial predictions of the spans are added in their order.
+what it writes, and the partial predictions of the spans are added in their order. With a ``share`` the particles are
+those of one rank (core.ranks), and the partial predictions are exchanged: again the same bits.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from mfpde.core import parallel
 from mfpde.core.activations import FROM_VALUE, slope_of_value, value_and_slope
 from mfpde.core.activations import series as parameters_of
 from mfpde.core.compilation import kernel
+from mfpde.core.ranks import Share, network_spans
 from mfpde.core.tiles import (
     NODES,
-    WIDEST,
     accumulate_outer,
     add_to,
     clear,
@@ -52,8 +53,6 @@ BLOCKS = 64
 # what ``kept`` means to the kernels: nothing, values written through the caches, or past them
 NOTHING, NEAR, FAR = 0, 1, 2
 FURTHEST = 16  # blocks of nodes between the request of kept values and their use
-_SPANS = 64
-_SMALLEST_SPAN = 4096
 _WORTH_THREADS = 100_000  # pairs; below, starting a thread costs as much
 
 
@@ -275,11 +274,24 @@ def predict(
 
 
 def predict_batch(
-    code: int, hermite: Array, theta: Array, x: Array, out: Array, precision: Precision = "double"
+    code: int,
+    hermite: Array,
+    theta: Array,
+    x: Array,
+    out: Array,
+    precision: Precision = "double",
+    share: Share | None = None,
 ) -> None:
-    """Networks of R replicas: out[R, n] = predict of each theta[R, d + 2, N] with masses 1/N."""
-    width = theta.shape[2]
-    _predict(code, hermite, theta, np.full(width, 1.0 / width), x, out, precision)
+    """Networks of R replicas: out[R, n] = predict of each theta[R, d + 2, N] with masses 1/N.
+
+    With a ``share`` theta holds its particles alone, and out is that of the whole network.
+    """
+    _predict(code, hermite, theta, equal_masses(theta, share), x, out, precision, share)
+
+
+def equal_masses(theta: Array, share: Share | None) -> Array:
+    """1/N for every particle of theta[..., N], or of a share of N."""
+    return np.full(theta.shape[-1], 1.0 / (theta.shape[-1] if share is None else share.width))
 
 
 def pullback(
@@ -323,13 +335,30 @@ def features_derivative(code: int, hermite: Array, theta: Array, x: Array, avera
     _average(_features(code, True, x.shape[1] > 1), code, hermite, theta, x, factor, out)
 
 
-def _predict(code: int, hermite: Array, theta: Array, mass: Array, x: Array, out: Array, precision: Precision) -> None:
+def _predict(
+    code: int,
+    hermite: Array,
+    theta: Array,
+    mass: Array,
+    x: Array,
+    out: Array,
+    precision: Precision,
+    share: Share | None = None,
+) -> None:
     nodes, series = pack_nodes(x, DTYPES[precision]), parameters_of(code, hermite)
-    out[...] = carry_forward(code, series, theta, mass, nodes, len(x), np.empty(0, DTYPES[precision]), NOTHING)
+    out[...] = carry_forward(code, series, theta, mass, nodes, len(x), np.empty(0, DTYPES[precision]), NOTHING, share)
 
 
 def carry_forward(
-    code: int, series: Array, theta: Array, mass: Array, nodes: Packed, n: int, kept: Packed, keeps: int
+    code: int,
+    series: Array,
+    theta: Array,
+    mass: Array,
+    nodes: Packed,
+    n: int,
+    kept: Packed,
+    keeps: int,
+    share: Share | None = None,
 ) -> Array:
     """Networks theta[R, d + 2, N] on packed nodes : [R, n]; ``kept`` as in the kernel."""
     sums = nodes.size // (theta.shape[1] - 2) * SUMS
@@ -340,25 +369,36 @@ def carry_forward(
         run(series, theta, mass, nodes, *span, np.empty(sums), kept, keeps, partial)
         return partial
 
-    total, *rest = each_span(theta.shape[2], len(theta) * n, part)
+    own = each_span(theta.shape[2], len(theta) * n, part, share)
+    total, *rest = own if share is None else share.partials(own, (len(theta), n))
     for partial in rest:
         total += partial
     return np.asarray(total)
 
 
 def pull_back(
-    code: int, series: Array, theta: Array, nodes: Packed, r: Array, kept: Packed, keeps: int, out: Array
+    code: int,
+    series: Array,
+    theta: Array,
+    nodes: Packed,
+    r: Array,
+    kept: Packed,
+    keeps: int,
+    out: Array,
+    share: Share | None = None,
 ) -> None:
     """Pullbacks of r[R, n] at packed nodes to out[R, d + 2, N]; ``kept`` as in the kernel."""
     padded = np.zeros((len(r), nodes.size // max(1, theta.shape[1] - 2)), nodes.dtype)
     padded[:, : r.shape[1]] = r
     run = _backward(code)
-    each_span(theta.shape[2], r.size, lambda span: run(series, theta, nodes, padded, *span, kept, keeps, out))
+    each_span(theta.shape[2], r.size, lambda span: run(series, theta, nodes, padded, *span, kept, keeps, out), share)
 
 
-def each_span(particles: int, nodes: int, work: Callable[[tuple[int, int]], Any]) -> list[Any]:
+def each_span(
+    particles: int, nodes: int, work: Callable[[tuple[int, int]], Any], share: Share | None = None
+) -> list[Any]:
     """work((start, stop)) over the spans of the particles, by the team of this thread where it is worth one."""
-    spans = parallel.spans(particles, _SPANS, WIDEST, _SMALLEST_SPAN)
+    spans = network_spans(particles) if share is None else share.spans
     if particles * nodes < _WORTH_THREADS:
         return [work(span) for span in spans]
     return parallel.collect(work, spans)

@@ -12,7 +12,8 @@ C_k(q) = c_k(r) / r^k with r = sqrt(q) and c_k(r) = E[sigma(r Z) h_k(Z)].
 
 Forces are gradients with respect to the first argument alone, grad_u K = K_p v + 2 K_q u, so that the term j = i of
 the mean field needs no exception. All pairs are visited tile by tile; nothing of size N^2 is stored. The gradient of
-relu at u = 0 is set to 0, as relu'(0) is. Threads and precision: as in core.interaction.
+relu at u = 0 is set to 0, as relu'(0) is. Threads and precision: as in core.interaction. With a ``share`` of the
+particles every rank sees them all and computes the rows of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from mfpde.core.activations import CODES, ERF, HERMITE, IDENTITY, QUADRATIC, REL
 from mfpde.core.compilation import kernel
 from mfpde.core.interaction import DTYPES, Precision, each_span
 from mfpde.core.pair_sums import closed_form_sums, series_sums
+from mfpde.core.ranks import Share
 from mfpde.core.tiles import NODES, clear, pack_nodes
 
 Array = NDArray[np.float64]
@@ -47,22 +49,37 @@ def hermite_profile(code: int, hermite: Array, kmax: int, q: float) -> Array:
     return value
 
 
-def pair_energy(code: int, hermite: Array, a: Array, w: Array, precision: Precision = "double") -> float:
-    """E f_N^2 = (1/N^2) sum_ij a_i a_j K_ij for a[N], w[d, N]. ValueError for an activation outside KERNELS."""
+def pair_energy(
+    code: int, hermite: Array, a: Array, w: Array, precision: Precision = "double", share: Share | None = None
+) -> float:
+    """E f_N^2 = (1/N^2) sum_ij a_i a_j K_ij for a[N], w[d, N]. ValueError for an activation outside KERNELS.
+
+    With a ``share`` a and w are those of all particles, and the rows of the sum are shared out.
+    """
     theta = np.zeros((w.shape[0] + 2, w.shape[1]))
     theta[0], theta[1:-1] = a, w
     out = np.empty_like(theta)
-    _pair_sums(code, hermite, theta, out, precision, True)
+    _pair_sums(code, hermite, theta, out, precision, True, share)
+    potential = out[0] if share is None else share.whole(out[0, share.first : share.stop])
     # a dot product by BLAS may round differently from one machine to the next
-    return float(np.sum(a * out[0])) / w.shape[1]
+    return float(np.sum(a * potential)) / w.shape[1]
 
 
-def pair_force(code: int, hermite: Array, theta: Array, out: Array, precision: Precision = "double") -> None:
+def pair_force(
+    code: int, hermite: Array, theta: Array, out: Array, precision: Precision = "double", share: Share | None = None
+) -> None:
     """Gradient in theta_i, theta_j held fixed, of (1/N) sum_j a_i a_j K_ij, j = i included: theta, out [d + 2, N].
 
     Rows as in interaction: a, w_1 .. w_d, b; the row of b is set to zero. ValueError for an activation outside KERNELS.
+    With a ``share`` theta and out are those of its particles.
     """
-    _pair_sums(code, hermite, theta, out, precision, False)
+    if share is None:
+        _pair_sums(code, hermite, theta, out, precision, False)
+        return
+    everyone = share.whole(theta)
+    forces = np.empty_like(everyone)  # memory is taken for the rows that are written
+    _pair_sums(code, hermite, everyone, forces, precision, False, share)
+    out[...] = forces[:, share.first : share.stop]
 
 
 @kernel
@@ -95,11 +112,20 @@ def target_force(code: int, hermite: Array, coefficients: Array, theta: Array, o
         out[d + 1, i] = 0.0
 
 
-def _pair_sums(code: int, hermite: Array, theta: Array, out: Array, precision: Precision, energy: bool) -> None:
-    """Rows of pair_force; with ``energy`` the row of a alone."""
+def _pair_sums(
+    code: int,
+    hermite: Array,
+    theta: Array,
+    out: Array,
+    precision: Precision,
+    energy: bool,
+    share: Share | None = None,
+) -> None:
+    """Rows of pair_force, at the particles of the share; with ``energy`` the row of a alone."""
     if code not in [CODES[name] for name in KERNELS]:
         raise ValueError(f"activation code {code} has no closed-form pair kernel; known are {', '.join(KERNELS)}")
     dtype, count = DTYPES[precision], theta.shape[1]
+    first = 0 if share is None else share.first
     w = theta[1:-1]
     squares = np.sum(w * w, axis=0)  # row after row, whatever the processor
     sources, amplitude, others = pack_nodes(w.T, dtype), _whole(theta[0], dtype), _whole(squares, dtype)
@@ -108,10 +134,17 @@ def _pair_sums(code: int, hermite: Array, theta: Array, out: Array, precision: P
         stacked = np.concatenate([series, slopes])
         kernel = series_sums(energy)
         packed = pack_nodes(series.T, dtype)
-        each_span(count, count, lambda span: kernel(theta, stacked, sources, packed, amplitude, *span, out))
+
+        def rows(span: tuple[int, int]) -> None:
+            kernel(theta, stacked, sources, packed, amplitude, first + span[0], first + span[1], out)
+
     else:
         one = closed_form_sums(code, energy)
-        each_span(count, count, lambda span: one(theta, squares, sources, others, amplitude, *span, out))
+
+        def rows(span: tuple[int, int]) -> None:
+            one(theta, squares, sources, others, amplitude, first + span[0], first + span[1], out)
+
+    each_span(count, count, rows, share)
 
 
 def _whole(values: Array, dtype: Any) -> Packed:

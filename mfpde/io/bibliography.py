@@ -113,6 +113,12 @@ def _noise(use: Use) -> bool:
     return noisy or bool(use.parts & {"sgd", "errors"})
 
 
+def _chaos(use: Use) -> bool:
+    """Noisy networks of finite width beside their limit, for which uniformity in time is a theorem."""
+    noisy = use.table("training").get("temperature", 0.02) > 0.0
+    return _network(use) and noisy and {"limit", "particles"} <= use.parts
+
+
 def _interaction(name: str) -> Callable[[Use], bool]:
     def applies(use: Use) -> bool:
         given = use.table("pairwise").get("interaction", "none")
@@ -138,6 +144,8 @@ RULES = (
     Rule("mei2018", "the mean-field limit of two-layer networks", _network),
     Rule("mei2019", "bounds for SGD in any dimension, the kernel limit, two Gaussians", _dimension_free),
     Rule("nitanda2022", "the proximal Gibbs measure, the dual and its gap", _part("stationary", "errors")),
+    Rule("chen2022", "why the error of finite width stays bounded in time", _chaos),
+    Rule("suzuki2023", "the same with steps in time and stochastic gradients", _chaos),
     Rule(
         "xodarev2026",
         "weights, identifiability, sparse dictionary, errors: mfpde follows the abstract",

@@ -14,11 +14,12 @@ import numpy as np
 from mfpde import datalaws, ensemble, tabulate
 from mfpde.core import parallel
 from mfpde.core.gradient import kept_bytes
+from mfpde.core.ranks import ALONE, Part, Ranks, divide
 from mfpde.io.build import Study
 from mfpde.io.particles import settings_of
 from mfpde.measures import Grid
-from mfpde.problem import KINKED, Pairwise
-from mfpde.steppers import atoms, forces, particles, sampling, table
+from mfpde.problem import KINKED, Pairwise, TwoGaussians
+from mfpde.steppers import atoms, forces, particles, portions, sampling, table
 from mfpde.steppers.forces import Force, NodeForce, PairForce
 from mfpde.steppers.sampling import BatchForce
 from mfpde.tabulate.averages import average_cost, averaged
@@ -52,19 +53,22 @@ PAIR, PAIR_INPUT, INPUT, EXPLICIT, NUMBERS, TABLE, SINGLE = 1e-9, 4e-11, 3e-11, 
 DOP853_ARRAYS = 30
 
 
-def estimate(study: Study, only: str | None = None, figures: bool = True, driven: bool = True) -> dict[str, Any]:
+def estimate(
+    study: Study, only: str | None = None, figures: bool = True, driven: bool = True, ranks: Ranks = ALONE
+) -> dict[str, Any]:
     """Seconds and bytes of the limit, of the particles and of the whole run, by the threads of core.parallel.
 
-    ``only`` one of the parts; ``driven`` says whether a limit is there to drive copies of the particles.
+    ``only`` one of the parts; ``driven`` says whether a limit is there to drive copies of the particles.  Bytes are
+    those of the first of the ``ranks``, where all output gathers, and under "others" those of each other one.
     """
-    found: dict[str, Any] = {"snapshots": len(study.times), "threads": parallel.size()}
+    found: dict[str, Any] = {"snapshots": len(study.times), "threads": parallel.size(), "ranks": ranks.size}
     kept = drawn = 0
     if study.on_grid and only != "particles":
         found["limit"] = limit = _atoms(study) if study.by_atoms else _grid(study)
         kept, drawn = limit.pop("result"), limit.pop("drawn")
     peaks = [found.get("limit", {}).get("bytes", 0)]
     if only not in ("limit", "stationary"):
-        found["particles"] = ensembles = _particles(study, study.on_grid and driven)
+        found["particles"] = ensembles = _particles(study, study.on_grid and driven, ranks)
         drawn += ensembles.pop("drawn")
         peaks.append(kept + ensembles["bytes"])
     if figures:
@@ -147,7 +151,7 @@ def _data(study: Study) -> int:
 # ---- the particles -------------------------------------------------------------------------------------------------
 
 
-def _particles(study: Study, driven: bool) -> dict[str, Any]:
+def _particles(study: Study, driven: bool, ranks: Ranks) -> dict[str, Any]:
     problem, settings = study.problem, settings_of(study)
     exact = forces.exact_force(problem, settings.kernels)
     moved = sampling.batch_force(problem, settings.batch, None) if settings.dynamics == "sgd" else exact
@@ -168,35 +172,47 @@ def _particles(study: Study, driven: bool) -> dict[str, Any]:
         seconds += stages * neurons * len(move.rows) * NUMBERS
     if copying:
         seconds += stages * neurons * _copy(study)
-    whole, shared = ensemble.chunks(settings, lambda width: operations(moved, width))
-    working = [[_scratch(study, c, heun, moved) for c in part] for part in (whole, shared)]
+    radial = copying and isinstance(problem.data.population, TwoGaussians)
+    divisible = (exact is None or exact.divisible) and (moved is None or moved.divisible) and not radial
+    parts = {w: divide(w, settings.replicas, ranks, divisible) for w in settings.widths}
+    own = sum(len(part.replicas) * len(part.particles) for part in parts.values())
+    whole, shared = portions.chunks(settings, lambda width: operations(moved, width), parts)
+    working = [[_scratch(study, c, parts[c.width], heun, moved) for c in some] for some in (whole, shared)]
     scratch = max(max(working[0], default=0), sum(sorted(working[1])[-parallel.size() :]))
 
     # positions before and after an interval, and what is recorded; then the records and the file made of them
-    state = NUMBER * neurons * particles.row_count(problem) * (2 if copying else 1)
+    one = NUMBER * particles.row_count(problem) * (2 if copying else 1)
+    state, mine = one * neurons, one * own
+    # among ranks the whole state gathers here, beside the part of this one
+    gathered, beside = (state, mine) if ranks.size > 1 else (0, 0)
     record, times = NUMBER * neurons * particles.kept_rows(problem), len(study.times)
-    stepping = 2 * state + scratch + (times - 1) * record
-    recording = state + max(state, record) + times * record
-    saving = 2 * (state + times * record) + min(HEAP, state + scratch)
+    stepping = 2 * mine + gathered + scratch + (times - 1) * record
+    recording = mine + gathered + max(state, record) + times * record
+    saving = 2 * (state + times * record) + beside + min(HEAP, state + scratch)
     nodes = 0 if exact is not None else 4 * NUMBER * settings.nodes * forces.full_dimension(problem)
     fields = _fields(study) if copying and forces.reduced(problem) else 0
+    everywhere = nodes + fields + _data(study)
     return {
         "operations": gradients,
-        "seconds": None if settings.kernels.device == "cuda" else seconds / parallel.size(),
-        "bytes": max(stepping, recording, saving) + nodes + fields + _data(study),
+        "seconds": None if settings.kernels.device == "cuda" else seconds * own / (neurons * parallel.size()),
+        "bytes": max(stepping, recording, saving) + everywhere,
+        "others": INTERPRETER + 2 * mine + scratch + everywhere if ranks.size > 1 else 0,
         "drawn": times * record,
     }
 
 
-def _scratch(study: Study, chunk: ensemble.Chunk, heun: bool, moved: Force | BatchForce | None) -> int:
+def _scratch(study: Study, chunk: portions.Chunk, part: Part, heun: bool, moved: Force | BatchForce | None) -> int:
     """Bytes of a chunk while it moves: noise, slopes and predicted positions, and what its kernels hold beside."""
+    width = len(part.particles)
     rows, noise = particles.row_count(study.problem), len(particles.motion(study.problem, True).rows)
     replicas, pairs = chunk.stop - chunk.first, isinstance(moved, PairForce)
     rows_held = replicas * (noise + (2 if heun else 1) * rows) + (2 * rows if pairs else 0) + 4
-    return NUMBER * chunk.width * rows_held + _kept(study, chunk, moved)
+    # pair forces on a share: all particles, twice while they arrive, and packed
+    everyone = 4 * NUMBER * rows * part.width if pairs and part.share is not None else 0
+    return NUMBER * width * rows_held + everyone + _kept(study, chunk, width, moved)
 
 
-def _kept(study: Study, chunk: ensemble.Chunk, moved: Force | BatchForce | None) -> int:
+def _kept(study: Study, chunk: portions.Chunk, width: int, moved: Force | BatchForce | None) -> int:
     """Bytes of the values that a sum over nodes keeps from its first pass to the second."""
     settings = settings_of(study)
     kernels = settings.kernels
@@ -212,7 +228,7 @@ def _kept(study: Study, chunk: ensemble.Chunk, moved: Force | BatchForce | None)
         return 0
     code, _ = forces.activation_arguments(study.problem)
     inputs = forces.full_dimension(study.problem)
-    return kept_bytes(code, replicas, chunk.width, nodes, inputs, kernels.precision)
+    return kept_bytes(code, replicas, width, nodes, inputs, kernels.precision)
 
 
 def _operation(study: Study, force: Force | BatchForce | None) -> float:

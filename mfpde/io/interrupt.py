@@ -36,14 +36,14 @@ def forget() -> None:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """A signal that arrives inside the block raises its exception at the end.
+    """A signal that arrives inside the block raises its exception at the end, of the outermost block where they nest.
 
     So does an earlier one whose exception was lost: Python drops those raised in callbacks of the garbage collector.
     """
-    _Arrived.waits = True
+    outer, _Arrived.waits = _Arrived.waits, True
     try:
         yield
     finally:
-        _Arrived.waits = False
-    if _Arrived.kind is not None:
+        _Arrived.waits = outer
+    if _Arrived.kind is not None and not outer:
         raise _Arrived.kind

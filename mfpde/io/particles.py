@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import ensemble as ensembles
+from mfpde.core.ranks import ALONE, Ranks
 from mfpde.io import schema, store
 from mfpde.io.breakdown import numerical
 from mfpde.io.build import Study
@@ -61,13 +62,15 @@ def run_particles(
     resume: bool = False,
     checkpoint: float = 10.0,
     report: Callable[[float], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Particles:
     """Run every width and replica and write ``path``; ``report(time)`` after every stored time.
 
     ``drive`` holds the limit's predictions and drives the synchronous copies; without it there are none.  ``bounds`` of
-    the limit's grid say where its fields are tabulated.  The threads of core.parallel share the work.
+    the limit's grid say where its fields are tabulated.  The threads of core.parallel share the work, and ``ranks``, of
+    which this is the first; on the others ``join_particles`` runs.
     """
-    ensemble = ensembles.prepare(study.problem, study.law, settings_of(study), drive, bounds)
+    ensemble = ensembles.prepare(study.problem, study.law, settings_of(study), drive, bounds, ranks)
     log.info("particles: %s", ensemble.description)
     run = _load(study, path) if resume and os.path.exists(path) else None
     if run is not None and run.finished:
@@ -91,6 +94,16 @@ def run_particles(
             _save(run, ensemble, path)
         raise
     return run.pack(ensemble)
+
+
+@numerical
+def join_particles(
+    study: Study, drive: Drive | None, bounds: Mapping[str, tuple[float, float]] | None, ranks: Ranks
+) -> None:
+    """What ``run_particles`` of the first rank needs from this one: its part of every step; nothing is written."""
+    ensemble = ensembles.prepare(study.problem, study.law, settings_of(study), drive, bounds, ranks)
+    for snapshot in ensembles.evolve_ensemble(ensemble, study.times):
+        del snapshot
 
 
 def settings_of(study: Study) -> ensembles.EnsembleSettings:

@@ -66,8 +66,13 @@ class Fields(Protocol):
 
 
 class Guide(Protocol):
-    """``fields`` tabulates an interval, times [T]; ``reference`` is what a force compares its networks with."""
+    """``fields`` tabulates an interval, times [T]; ``reference`` is what a force compares its networks with.
 
+    ``divisible``: the field at a particle does not depend on which others are computed with it, to the last bit.
+    """
+
+    @property
+    def divisible(self) -> bool: ...
     def fields(self, times: Array) -> Fields: ...
     def reference(self, force: Force, time: float) -> Reference: ...
 
@@ -105,6 +110,10 @@ class NodeGuide:
     problem: Problem
     drive: Drive
     kernels: Kernels
+
+    @property
+    def divisible(self) -> bool:
+        return self.kernels.divisible and not isinstance(self.problem.model, Pairwise)
 
     def fields(self, times: Array) -> Fields:
         r = problems.residual(self.problem, self.drive.at(times))
@@ -173,6 +182,10 @@ class ReducedGuide:
     drive: Drive
     nodes: BlockNodes
     table: Table | None
+
+    @property
+    def divisible(self) -> bool:
+        return self.nodes.kernels.divisible
 
     def _fields(self, r: Array) -> TableFields:
         return TableFields(self, None if self.table is None else self.table.fields(r), r)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mfpde.core import activations, pairs, quadrature
 from mfpde.core.gradient import Room
+from mfpde.core.ranks import Share
 from mfpde.datalaws import target_values
 from mfpde.errors import ConfigError
 from mfpde.pairwise import pairwise_features, pairwise_gradient
@@ -75,15 +76,20 @@ class Force(Protocol):
     """``gradient`` writes grad Psi[rho^N] of theta [R, p, N] to out; ``observe`` measures each replica.
 
     observe(theta, reference) -> (risk [R], |f_N - f|^2 [R] or None); ``reference`` is what ``Guide.reference`` of the
-    limit gives for this force, None without a limit.
+    limit gives for this force, None without a limit.  Where the force is ``divisible``, both take a ``share``: theta
+    and out then hold the particles of one rank, one replica at a time.
     """
 
     @property
     def description(self) -> str: ...
     @property
     def operations(self) -> Callable[[int], float]: ...
-    def gradient(self, theta: Array, out: Array) -> None: ...
-    def observe(self, theta: Array, reference: Reference | None) -> tuple[Array, Array | None]: ...
+    @property
+    def divisible(self) -> bool: ...
+    def gradient(self, theta: Array, out: Array, share: Share | None = None) -> None: ...
+    def observe(
+        self, theta: Array, reference: Reference | None, share: Share | None = None
+    ) -> tuple[Array, Array | None]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +113,14 @@ class NodeForce:
     law: NodeLaw
     kernels: Kernels = DOUBLE
 
-    def predict(self, theta: Array) -> Array:
+    @property
+    def divisible(self) -> bool:
+        return self.kernels.divisible
+
+    def predict(self, theta: Array, share: Share | None = None) -> Array:
         """f_N at the nodes : [R, n]."""
         f = np.empty((len(theta), len(self.law.target)))
-        self.kernels.predict(self.code, self.hermite, theta, self._nodes, f)
+        self.kernels.predict(self.code, self.hermite, theta, self._nodes, f, share)
         f *= self.scale
         return f
 
@@ -128,11 +138,13 @@ class NodeForce:
         r *= self.scale * self.law.weights
         return r
 
-    def gradient(self, theta: Array, out: Array) -> None:
-        self.kernels.gradient(self.code, self.hermite, theta, self._nodes, self._residual, out, self._room)
+    def gradient(self, theta: Array, out: Array, share: Share | None = None) -> None:
+        self.kernels.gradient(self.code, self.hermite, theta, self._nodes, self._residual, out, self._room, share)
 
-    def observe(self, theta: Array, reference: Reference | None) -> tuple[Array, Array | None]:
-        f = self.predict(theta)
+    def observe(
+        self, theta: Array, reference: Reference | None, share: Share | None = None
+    ) -> tuple[Array, Array | None]:
+        f = self.predict(theta, share)
         risk = np.sum(self.law.weights * node_values(self.law, f), axis=-1) + self.law.offset
         if reference is None or reference.values is None:
             return risk, None
@@ -158,9 +170,13 @@ class PairForce:
     norm: float
     kernels: Kernels = DOUBLE
 
-    def gradient(self, theta: Array, out: Array) -> None:
+    @property
+    def divisible(self) -> bool:
+        return self.kernels.divisible
+
+    def gradient(self, theta: Array, out: Array, share: Share | None = None) -> None:
         target = np.empty(theta.shape[1:])
-        self.kernels.pair_forces(self.code, self.hermite, theta, out)
+        self.kernels.pair_forces(self.code, self.hermite, theta, out, share)
         for replica in range(len(theta)):
             pairs.target_force(self.code, self.hermite, self.coefficients, theta[replica], target)
             if self.scale != 1.0:
@@ -168,11 +184,14 @@ class PairForce:
                 target *= self.scale
             out[replica] -= target
 
-    def observe(self, theta: Array, reference: Reference | None) -> tuple[Array, Array | None]:
+    def observe(
+        self, theta: Array, reference: Reference | None, share: Share | None = None
+    ) -> tuple[Array, Array | None]:
+        theta = theta if share is None else share.whole(theta)
         square, correlation = np.empty(len(theta)), np.empty(len(theta))
         for replica, one in enumerate(theta):
             a, w = one[0], one[1:-1]
-            square[replica] = self.scale**2 * self.kernels.pair_energy(self.code, self.hermite, a, w)
+            square[replica] = self.scale**2 * self.kernels.pair_energy(self.code, self.hermite, a, w, share)
             correlation[replica] = self.scale * pairs.target_energy(self.code, self.hermite, self.coefficients, a, w)
         risk = 0.5 * square - correlation + 0.5 * self.norm
         if reference is None or reference.product is None:
@@ -191,6 +210,7 @@ class ExplicitForce:
     description: str
     model: Pairwise
     weights: Array
+    divisible: bool = False  # sums over the particles are NumPy's, of a whole replica
 
     def means(self, theta: Array) -> Array:
         """f_q : [R, n]."""
@@ -203,10 +223,12 @@ class ExplicitForce:
             phi = pairwise_features(self.model, x.reshape(-1, size)).reshape(count, width, -1)
         return np.sum(np.ascontiguousarray(phi.transpose(0, 2, 1)), axis=2) / width
 
-    def gradient(self, theta: Array, out: Array) -> None:
+    def gradient(self, theta: Array, out: Array, share: Share | None = None) -> None:
         explicit_gradient(self.model, theta, self.weights * self.means(theta), out)
 
-    def observe(self, theta: Array, reference: Reference | None) -> tuple[Array, Array | None]:
+    def observe(
+        self, theta: Array, reference: Reference | None, share: Share | None = None
+    ) -> tuple[Array, Array | None]:
         f = self.means(theta)
         risk = 0.5 * np.sum(self.weights * f**2, axis=-1)
         if reference is None or reference.values is None:

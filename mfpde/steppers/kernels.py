@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mfpde.core import gradient, interaction, pairs
 from mfpde.core.gradient import Room
 from mfpde.core.interaction import Precision
+from mfpde.core.ranks import Share
 from mfpde.errors import ConfigError
 
 Array = NDArray[np.float64]
@@ -24,7 +25,10 @@ Device = Literal["cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Kernels:
-    """The kernels of one precision on one device, with the arguments of their namesakes in core."""
+    """The kernels of one precision on one device, with the arguments of their namesakes in core.
+
+    ``share``: theta holds the particles of one rank alone; a device has no such kernels.
+    """
 
     precision: Precision = "double"
     device: Device = "cpu"
@@ -51,9 +55,17 @@ class Kernels:
 
         return on_device
 
-    def predict(self, code: int, hermite: Array, theta: Array, x: Any, out: Array) -> None:
+    @property
+    def divisible(self) -> bool:
+        """Whether there are kernels for a share of the particles."""
+        return self.device == "cpu"
+
+    def predict(self, code: int, hermite: Array, theta: Array, x: Any, out: Array, share: Share | None = None) -> None:
         """Networks of R replicas, means over neurons: theta [R, d + 2, N], x [n, d] or ``at`` of it, out [R, n]."""
-        self._interaction.predict_batch(code, hermite, theta, x, out, self.precision)
+        if self.device == "cuda":
+            self._interaction.predict_batch(code, hermite, theta, x, out, self.precision)
+            return
+        interaction.predict_batch(code, hermite, theta, x, out, self.precision, share)
 
     def pullback(self, code: int, hermite: Array, theta: Array, x: Array, r: Array, out: Array) -> None:
         """Gradients of sum_q r_q a_i sigma(w_i . x_q + b_i): theta, out [R, d + 2, N], x [n, d], r [R, n]."""
@@ -72,25 +84,28 @@ class Kernels:
         residual: Callable[[Array], Array],
         out: Array,
         room: Room,
+        share: Share | None = None,
     ) -> None:
         """pullback of residual(predict): ``residual`` maps networks [R', n] to r [R', n]; ``room`` for what is kept."""
         if self.device == "cuda":
             # both halves with the parameters sent once
             self._interaction.gradient_batch(code, hermite, theta, at, residual, out, self.precision)
             return
-        gradient.gradient_batch(code, hermite, theta, at, residual, out, room, self.precision)
+        gradient.gradient_batch(code, hermite, theta, at, residual, out, room, self.precision, share)
 
-    def pair_forces(self, code: int, hermite: Array, theta: Array, out: Array) -> None:
+    def pair_forces(self, code: int, hermite: Array, theta: Array, out: Array, share: Share | None = None) -> None:
         """Gradients of the closed-form pair interaction of R replicas: theta, out [R, d + 2, N]."""
         if self.device == "cuda":
             self._pairs.pair_force_batch(code, hermite, theta, out, self.precision)
             return
         for one, force in zip(theta, out, strict=True):
-            self._pairs.pair_force(code, hermite, one, force, self.precision)
+            pairs.pair_force(code, hermite, one, force, self.precision, share)
 
-    def pair_energy(self, code: int, hermite: Array, a: Array, w: Array) -> float:
-        """E f_N^2 of one replica under Gaussian inputs: a [N], w [d, N]."""
-        return float(self._pairs.pair_energy(code, hermite, a, w, self.precision))
+    def pair_energy(self, code: int, hermite: Array, a: Array, w: Array, share: Share | None = None) -> float:
+        """E f_N^2 of one replica under Gaussian inputs: a [N], w [d, N], with a share too."""
+        if self.device == "cuda":
+            return float(self._pairs.pair_energy(code, hermite, a, w, self.precision))
+        return pairs.pair_energy(code, hermite, a, w, self.precision, share)
 
 
 DOUBLE = Kernels()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mfpde.core import noise, parallel
 from mfpde.core.compilation import kernel
+from mfpde.core.ranks import Share
 from mfpde.initial import GroupLaw, InitialLaw
 from mfpde.problem import Pairwise, Problem
 from mfpde.steppers.forces import full_dimension
@@ -96,15 +97,15 @@ def width_seed(seed: int, width: int) -> np.uint64:
     return np.uint64(z ^ (z >> 31))
 
 
-def draw(problem: Problem, law: InitialLaw, width: int, replicas: range, seed: np.uint64) -> Array:
-    """Independent draws from the initial law : theta [R, p, N]."""
-    theta = np.zeros((len(replicas), row_count(problem), width))
+def draw(problem: Problem, law: InitialLaw, count: int, replicas: range, seed: np.uint64, first: int = 0) -> Array:
+    """Independent draws from the initial law : theta [R, p, N] of N = ``count`` particles from ``first`` on."""
+    theta = np.zeros((len(replicas), row_count(problem), count))
     for k, replica in enumerate(replicas):
-        for first in range(0, width, _DRAWN):
-            part = theta[k, :, first : first + _DRAWN]
+        for start in range(0, count, _DRAWN):
+            part = theta[k, :, start : start + _DRAWN]
             normal, uniform = np.empty(part.shape), np.empty(part.shape)
-            noise.normals(seed, noise.INITIAL, replica, 0, normal, first)
-            noise.uniforms(seed, noise.INITIAL, replica, 0, uniform, first)
+            noise.normals(seed, noise.INITIAL, replica, 0, normal, first + start)
+            noise.uniforms(seed, noise.INITIAL, replica, 0, uniform, first + start)
             for group, _, rows in row_groups(problem):
                 one = law.group(group)
                 std = one.std / np.sqrt(law.dimension) if group == "w" else one.std
@@ -122,6 +123,37 @@ def _values(law: GroupLaw, position: int, std: float, normal: Array, uniform: Ar
     if law.law == "uniform":
         return law.low + (law.high - law.low) * uniform
     return law.mean_along(position) + std * normal
+
+
+def parameters(problem: Problem, theta: Array) -> Array:
+    """theta [R, p, N] as [R, N, parameters that exist], angles wrapped to [-pi, pi)."""
+    values = np.ascontiguousarray(theta[:, : kept_rows(problem)].transpose(0, 2, 1))
+    return _wrapped(values) if _on_circle(problem) else values
+
+
+def mean_square_distance(problem: Problem, move: Motion, one: Array, two: Array, share: Share | None = None) -> Array:
+    """Mean over the particles of |one_i - two_i|^2 in the moving rows, [R, p, N] each, a share of N or all : [R].
+
+    On a circle a slip by a whole turn is no distance.
+    """
+    width = one.shape[2] if share is None else share.width
+    distance = np.zeros(len(one))
+    for replica in range(len(one)):
+        for row in move.rows:
+            apart = one[replica, row] - two[replica, row]
+            apart = _wrapped(apart) if _on_circle(problem) else apart
+            apart = apart if share is None else share.whole(apart)
+            distance[replica] += np.sum(apart**2) / width
+    return distance
+
+
+def _on_circle(problem: Problem) -> bool:
+    return problem.coordinates[0].kind == "circle"
+
+
+def _wrapped(angle: Array) -> Array:
+    """Angles in [-pi, pi)."""
+    return np.asarray(np.mod(angle + np.pi, 2.0 * np.pi) - np.pi)
 
 
 def integrate(

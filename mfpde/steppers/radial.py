@@ -79,6 +79,7 @@ class RadialGuide:
 
     problem: Problem
     at: Callable[[Array], Array]
+    divisible: bool = False  # averages are products of matrices, which may round differently in another batch
 
     def fields(self, times: Array) -> RadialFields:
         """The fields at ``times`` [T]."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from mfpde.core import noise, quadrature, stochastic_gradient
+from mfpde.core.ranks import Share
 from mfpde.datalaws import stretch, target_values
 from mfpde.problem import DataLaw, Population, Problem, TwoGaussians
 from mfpde.steppers.forces import NodeForce, NodeLaw, activation_arguments, logistic, node_slopes
@@ -124,6 +125,11 @@ class BatchForce:
         """Whether ``advance`` can run: few samples a step, in double precision on the processor."""
         return self.batch <= stochastic_gradient.LARGEST_BATCH and self.kernels == DOUBLE
 
+    @property
+    def divisible(self) -> bool:
+        """Whether it can work on a share of the particles; the fused kernel moves whole networks."""
+        return self.kernels.divisible and not self.fused
+
     def samples(self, seed: np.uint64, replica: int, step: int, count: int) -> tuple[Array, Array]:
         """Inputs [count, batch, d] and targets [count, batch] of one replica in ``count`` steps from ``step`` on."""
         if self.nodes is not None:
@@ -166,12 +172,14 @@ class BatchForce:
                     self.code, self.hermite, one, x, target, part, descent, seed, first + k, step + begin
                 )
 
-    def gradient(self, theta: Array, seed: np.uint64, first: int, step: int, out: Array) -> None:
-        """Gradient at theta [R, p, N], replicas first, first + 1, … ."""
+    def gradient(
+        self, theta: Array, seed: np.uint64, first: int, step: int, out: Array, share: Share | None = None
+    ) -> None:
+        """Gradient at theta [R, p, N], replicas first, first + 1, …, or at the particles of a share of each."""
         scale, f = self.problem.scale, np.empty((1, self.batch))
         for k in range(len(theta)):
             law, one = self.draw(seed, first + k, step), theta[k : k + 1]
-            self.kernels.predict(self.code, self.hermite, one, law.x, f)
+            self.kernels.predict(self.code, self.hermite, one, law.x, f, share)
             r = scale * law.weights * node_slopes(law, scale * f)
             self.kernels.pullback(self.code, self.hermite, one, law.x, r, out[k : k + 1])
 
