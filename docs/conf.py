@@ -78,7 +78,6 @@ copybutton_exclude = ".linenos, .gp, .go"
 sphinx_gallery_conf = {
     "examples_dirs": ["gallery"],
     "gallery_dirs": ["auto/gallery"],
-    "subsection_order": ["gallery/limit", "gallery/theory", "gallery/other_limits", "gallery/files"],
     "filename_pattern": r"\.py$",
     "subsection_order": ["gallery/limit", "gallery/theory", "gallery/other_limits", "gallery/files", "*"],
     "within_subsection_order": "FileNameSortKey",

@@ -7,37 +7,31 @@ Two outputs compared
 Known answer: threads change nothing; :math:`W_2` falls with the square of the cell, and like :math:`N^{-1/2}`.
 """
 
-import json
 import tempfile
-from contextlib import redirect_stdout
-from io import StringIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 
+import mfpde
 from mfpde import figures
-from mfpde.cli.main import main
 
 scratch = tempfile.TemporaryDirectory()
 
 
 def solve(name, *flags):
-    with redirect_stdout(StringIO()):
-        main(["solve", "ornstein-uhlenbeck", "-q", "--no-figures", "-o", f"{scratch.name}/{name}", *flags])
+    mfpde.run("solve", "ornstein-uhlenbeck", "--no-figures", "-o", f"{scratch.name}/{name}", *flags)
     return f"{scratch.name}/{name}"
 
 
 def laws(*files):
-    with redirect_stdout(StringIO()) as text:
-        main(["compare", *files, "--metric=w2", "--json"])
-    return json.loads(text.getvalue())["comparisons"][0]["laws"]
+    return mfpde.run("compare", *files, "--metric=w2")["comparisons"][0]["laws"]
 
 
 # %%
 # The same run on one thread and on two.
 few = ["--set=particles.widths=[32,128,512]", "--set=particles.replicas=60", "--set=grid.cells=[128]"]
 one, two = solve("one", *few, "--threads=1"), solve("two", *few, "--threads=2")
-assert main(["compare", one, two, "--rtol", "0", "--atol", "0"]) == 0
+assert mfpde.run("compare", one, two, "--rtol", "0", "--atol", "0")["ok"]
 
 # %%
 # W2 between grids and the finest of them, and between networks and limit.

@@ -8,22 +8,18 @@ Known answer: they come to rest at the dashed density :math:`\propto e^{4r\cos w
 """
 
 import tempfile
-from contextlib import redirect_stdout
-from io import StringIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
 import mfpde
-from mfpde.cli.main import main
 from mfpde.exact import kuramoto
 
 scratch = tempfile.TemporaryDirectory()
 keys = ["initial.w.std=2.0", "output.snapshots=9", "training.time=8.0", "particles.widths=[256]"]
-with redirect_stdout(StringIO()):
-    main(["solve", "kuramoto", "-q", "-o", scratch.name, "--no-figures", *(f"--set={key}" for key in keys)])
-    main(["plot", scratch.name, "-q", "-o", f"{scratch.name}/figures", "--animate"])
+mfpde.run("solve", "kuramoto", "-o", scratch.name, "--no-figures", *(f"--set={key}" for key in keys))
+mfpde.run("plot", scratch.name, "-o", f"{scratch.name}/figures", "--animate")
 
 # %%
 # Four frames of film.gif.

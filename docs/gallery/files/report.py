@@ -11,19 +11,17 @@ Known answer: the page refers to nothing outside itself, and its first figure ca
 import base64
 import re
 import tempfile
-from contextlib import redirect_stdout
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from mfpde.cli.main import main
+import mfpde
 
 scratch = tempfile.TemporaryDirectory()
 keys = ["grid.cells=[64,64]", "particles.widths=[32,128]", "particles.replicas=4", "output.snapshots=11"]
-with redirect_stdout(StringIO()):
-    main(["solve", "single-index", "-q", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys)])
-main(["report", scratch.name, "-o", f"{scratch.name}/run.html"])
+mfpde.run("solve", "single-index", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys))
+mfpde.run("report", scratch.name, "-o", f"{scratch.name}/run.html")
 
 # %%
 # The sections of the page, and all that it refers to: data inside it and anchors, nothing elsewhere.

@@ -14,13 +14,13 @@ import tempfile
 import matplotlib.pyplot as plt
 import numpy as np
 
+import mfpde
 from mfpde import figures
-from mfpde.cli.main import main
 from mfpde.exact import linear_network
 
 scratch = tempfile.TemporaryDirectory()
 flags = ["--only", "stationary", "--set=grid.cells=[128,128]", "-o", scratch.name, "-q"]
-main(["sweep", "linear-network", "--grid", "training.temperature=0.02,0.1,0.3,0.6", *flags])
+mfpde.run("sweep", "linear-network", "--grid", "training.temperature=0.02,0.1,0.3,0.6", *flags)
 
 # %%
 # The table again, from its file, beside the closed form.

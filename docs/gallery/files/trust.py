@@ -8,28 +8,20 @@ says where it comes from, ``cite`` what stands behind it.
 Known answer: every order is 2, and a file with one bit changed is refused.
 """
 
-import json
 import tempfile
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+import mfpde
 from mfpde import figures
-from mfpde.cli.main import main
-
-
-def printed(*words):
-    with redirect_stdout(StringIO()) as text, redirect_stderr(StringIO()):
-        return main(words), text.getvalue()
-
+from mfpde.errors import DataFileError
 
 # %%
 # Orders in space.
-code, text = printed("verify", "--only", "order in space", "--json")
-assert code == 0
-points = [(check["measured"], check["name"]) for check in reversed(json.loads(text)["groups"][0]["checks"])]
+verified = mfpde.run("verify", "--only", "order in space")
+assert verified["ok"]
+points = [(check["measured"], check["name"]) for check in reversed(verified["groups"][0]["checks"])]
 with figures.style():
     figure, ax = plt.subplots(figsize=(5.0, 2.6))
     ax.axvspan(1.9, 2.1, color="0.9", label="accepted")
@@ -42,18 +34,23 @@ plt.show()
 # %%
 # A file, where it comes from and what it rests on.
 scratch = tempfile.TemporaryDirectory()
-printed("solve", "diabetes-bmi", "-q", "-o", scratch.name, "--only", "stationary", "--set=grid.cells=[24,24,24]")
+mfpde.run("solve", "diabetes-bmi", "-o", scratch.name, "--only", "stationary", "--set=grid.cells=[24,24,24]")
 file = Path(scratch.name, "limit.h5")
-print(*printed("info", str(file))[1].splitlines()[1:3], sep="\n")
-cited = json.loads(printed("cite", scratch.name, "--json")[1])["entries"]
+print(mfpde.run("info", file)["attributes"]["source"])
+cited = mfpde.run("cite", scratch.name)["entries"]
 print("to cite:", ", ".join(entry["key"] for entry in cited))
 
-assert printed("check", str(file))[0] == 0
+assert mfpde.run("check", file)["ok"]
 
 # %%
 # One bit changed in the middle: refused, with exit code 4.
 damaged = bytearray(file.read_bytes())
 damaged[len(damaged) // 2] ^= 1
 file.write_bytes(damaged)
-assert printed("check", str(file))[0] == 4
+try:
+    mfpde.run("check", file)
+except DataFileError as error:
+    print(str(error).replace(scratch.name, ""), "- exit code", error.exit_code)
+else:
+    raise AssertionError("a damaged file was taken for a sound one")
 scratch.cleanup()

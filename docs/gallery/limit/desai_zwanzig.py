@@ -14,7 +14,6 @@ import numpy as np
 import mfpde
 from mfpde import figures
 from mfpde.exact import desai_zwanzig
-from mfpde.io import build, config
 from mfpde.stationary import stationary
 from mfpde.tabulate import tabulate
 
@@ -22,7 +21,7 @@ from mfpde.tabulate import tabulate
 def at_rest(tau, mean):
     """The stationary measure that Newton's iteration finds from a start with this mean."""
     keys = [f"training.temperature={tau}", f'initial.w={{law="normal",mean={mean},std=0.3}}']
-    study = build.build(config.load("desai-zwanzig", keys).config, "desai-zwanzig", None)
+    study = mfpde.load_study("desai-zwanzig", keys)
     table = tabulate(study.problem, study.grid)
     return stationary(table, table.predict(mfpde.initial_measure(study.law, study.grid).mass))
 

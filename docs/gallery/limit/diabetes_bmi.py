@@ -9,20 +9,16 @@ Known answer: the certified minimiser of the free energy.
 """
 
 import tempfile
-from contextlib import redirect_stdout
-from io import StringIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import mfpde
 from mfpde import figures
-from mfpde.cli.main import main
 
 scratch = tempfile.TemporaryDirectory()
 keys = ["grid.cells=[40,36,36]", "grid.tolerance=1e-4", "particles.widths=[64,512]", "particles.replicas=4"]
-with redirect_stdout(StringIO()):
-    main(["solve", "diabetes-bmi", "-q", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys)])
+mfpde.run("solve", "diabetes-bmi", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys))
 limit, particles = mfpde.open(f"{scratch.name}/limit.h5"), mfpde.open(f"{scratch.name}/particles.h5")
 x, y, f = limit["limit/x"][:, 0], limit["limit/target"], limit["limit/f"][-1]
 history = {name: limit[f"history/{name}"] for name in ("t", "free_energy", "gap")}

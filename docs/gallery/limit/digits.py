@@ -9,22 +9,17 @@ of order :math:`1/N`.
 """
 
 import tempfile
-from contextlib import redirect_stdout
-from io import StringIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import mfpde
 from mfpde import figures
-from mfpde.cli.main import main
 from mfpde.compare.rates import fit_rate
-from mfpde.io import build, config
 
 scratch = tempfile.TemporaryDirectory()
 keys = ["particles.widths=[8,16,32,64]", "particles.replicas=64", "particles.step=0.1", "output.snapshots=11"]
-with redirect_stdout(StringIO()):
-    main(["solve", "digits", "-q", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys)])
+mfpde.run("solve", "digits", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys))
 particles = mfpde.open(f"{scratch.name}/particles.h5")
 widths = (8, 16, 32, 64)
 time, risks = particles["ensemble/N000008/time"], [particles[f"ensemble/N{width:06d}/risk"] for width in widths]
@@ -38,7 +33,7 @@ assert fit.ci[0] < -1.0 < fit.ci[1]
 
 # %%
 # Right: what one network says of the images.
-data = build.build(config.load("digits").config, "digits", None).problem.data
+data = mfpde.load_study("digits").problem.data
 theta = particles["ensemble/N000064/theta"][-1, 0]  # a, w_1 ... w_64 of every neuron
 f = np.tanh(data.x @ theta[:, 1:].T) @ theta[:, 0] / 64
 print(f"{np.mean(np.sign(f) == data.y):.1%} of the images on the right side")

@@ -8,23 +8,19 @@ Known answer: at rest :math:`r=I_1(Kr/\tau)/I_0(Kr/\tau)`; before that the Fouri
 """
 
 import tempfile
-from contextlib import redirect_stdout
-from io import StringIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import mfpde
 from mfpde import figures
-from mfpde.cli.main import main
 from mfpde.exact import kuramoto
 
 scratch = tempfile.TemporaryDirectory()
 
 
 def solve(name, *flags):
-    with redirect_stdout(StringIO()):
-        main(["solve", "kuramoto", "-q", "--no-figures", "-o", f"{scratch.name}/{name}", *flags])
+    mfpde.run("solve", "kuramoto", "--no-figures", "-o", f"{scratch.name}/{name}", *flags)
     return mfpde.open(f"{scratch.name}/{name}/limit.h5")
 
 

@@ -16,10 +16,9 @@ from scipy.special import logsumexp
 import mfpde
 from mfpde import figures
 from mfpde.exact import desai_zwanzig
-from mfpde.io import build, config
 
 keys = ["initial.w.mean=0.1", "initial.w.std=0.3", "training.temperature=0.2", "output.snapshots=31"]
-study = build.build(config.load("desai-zwanzig", keys).config, "desai-zwanzig", None)
+study = mfpde.load_study("desai-zwanzig", keys)
 solution = mfpde.solve(study.problem, mfpde.initial_measure(study.law, study.grid), study.times)
 
 # %%

@@ -8,21 +8,17 @@ Known answer: its moments solve differential equations; :math:`M=\mathrm{E}[aw]`
 """
 
 import tempfile
-from contextlib import redirect_stdout
-from io import StringIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import mfpde
 from mfpde import figures
-from mfpde.cli.main import main
 from mfpde.exact import linear_network
 
 scratch = tempfile.TemporaryDirectory()
 keys = ["grid.cells=[96,96]", "particles.widths=[64,1024]", "output.snapshots=17"]
-with redirect_stdout(StringIO()):
-    main(["solve", "linear-network", "-q", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys)])
+mfpde.run("solve", "linear-network", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys))
 limit, particles = mfpde.open(f"{scratch.name}/limit.h5"), mfpde.open(f"{scratch.name}/particles.h5")
 
 # %%

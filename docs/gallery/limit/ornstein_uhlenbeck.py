@@ -9,21 +9,17 @@ the same noise drives is a closed form too, :math:`0.079168/N` at time 2.
 """
 
 import tempfile
-from contextlib import redirect_stdout
-from io import StringIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import mfpde
 from mfpde import figures
-from mfpde.cli.main import main
 from mfpde.exact import ornstein_uhlenbeck
 
 scratch = tempfile.TemporaryDirectory()
 keys = ["grid.cells=[512]", "particles.widths=[16,64,256]", "particles.replicas=200", "particles.step=0.02"]
-with redirect_stdout(StringIO()):
-    main(["solve", "ornstein-uhlenbeck", "-q", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys)])
+mfpde.run("solve", "ornstein-uhlenbeck", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys))
 limit, particles = mfpde.open(f"{scratch.name}/limit.h5"), mfpde.open(f"{scratch.name}/particles.h5")
 time, x, density = limit["limit/time"], limit["limit/w"], limit["limit/density"]
 

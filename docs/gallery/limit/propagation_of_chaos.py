@@ -11,19 +11,16 @@ is the variance of one neuron, 0.125.
 
 import json
 import tempfile
-from contextlib import redirect_stdout
-from io import StringIO
 
 import matplotlib.pyplot as plt
 
-from mfpde.cli.main import main
+import mfpde
 
 scratch = tempfile.TemporaryDirectory()
 keys = ["particles.widths=[32,64,128,256]", "particles.replicas=100", "particles.step=0.1", "grid.cells=[96,96]"]
 keys += ["training.time=20.0", "output.snapshots=6"]
-with redirect_stdout(StringIO()):
-    main(["solve", "propagation-of-chaos", "-q", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys)])
-    main(["compare", scratch.name, "--metric", "chaos", "-q", "-o", scratch.name])
+mfpde.run("solve", "propagation-of-chaos", "--no-figures", "-o", scratch.name, *(f"--set={key}" for key in keys))
+mfpde.run("compare", scratch.name, "--metric", "chaos", "-o", scratch.name)
 
 # %%
 # What ``mfpde compare DIR --metric chaos`` draws.

@@ -14,10 +14,10 @@ import tempfile
 
 import matplotlib.pyplot as plt
 
-from mfpde.cli.main import main
+import mfpde
 
 scratch = tempfile.TemporaryDirectory()
-main(["solve", "single-index", "-q", "-o", scratch.name, "--set=particles.replicas=8", "--set=grid.cells=[96,96]"])
+mfpde.run("solve", "single-index", "-o", scratch.name, "--set=particles.replicas=8", "--set=grid.cells=[96,96]")
 
 # %%
 # The first of the figures that the command draws: density and particles, the certificate, the risk, the rates.

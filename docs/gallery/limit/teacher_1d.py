@@ -12,12 +12,11 @@ import numpy as np
 
 import mfpde
 from mfpde import figures
-from mfpde.io import build, config
 from mfpde.stationary import stationary
 from mfpde.tabulate import tabulate
 
 keys = ["grid.cells=[44,40,40]", "training.time=40.0", "output.snapshots=9", "grid.tolerance=1e-4"]
-study = build.build(config.load("teacher-1d", keys).config, "teacher-1d", None)
+study = mfpde.load_study("teacher-1d", keys)
 solution = mfpde.solve(study.problem, mfpde.initial_measure(study.law, study.grid), study.times)
 final = solution.final
 rest = stationary(tabulate(study.problem, final.measure.grid), final.f)
