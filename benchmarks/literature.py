@@ -1,7 +1,7 @@
 """Published and closed-form values against this package, in the units of the sources: an accuracy check, no timing.
 
-Linear neurons (spec/2 E1) with the factor of the noise, quadratic neurons (E2), the phase transition of Mei, Montanari
-and Nguyen (2018), radial trajectories, and bumps on the line (E4, the one-dimensional example of Rotskoff et al. 2019).
+Linear neurons (E1) with the factor of the noise, quadratic neurons (E2), the phase transition of Mei, Montanari and
+Nguyen (2018), radial trajectories, and bumps on the line (E4, the one-dimensional example of Rotskoff et al. 2019).
 The papers' risk is E (y - f)^2, twice the one here, and their time half of that here; the tables hold theirs. A value
 that is off by more than its tolerance is a defect. Run: python benchmarks/literature.py
 """
@@ -32,7 +32,7 @@ from mfpde.tabulate import tabulate
 
 Array = NDArray[np.float64]
 COLUMNS = ["value", "source", "mfpde", "difference"]
-# knots, slopes and left value of the activation of both papers' examples, as recalled in the specification
+# knots, slopes and left value of the activation of both papers' examples, recalled, not read in them
 TRUNCATED = ((0.5, 1.5), (0.0, 10.0, 0.0), -2.5)
 
 
@@ -164,7 +164,7 @@ def bumps(part: Part, setting: Setting) -> None:
 
 
 def transitions(part: Part, setting: Setting) -> None:
-    """The separations at which one radius stops being optimal, radii up to 400 (spec/2 section 4.4)."""
+    """The separations at which one radius stops being optimal, radii up to 400 (docs/dimension-free.md)."""
     from mfpde.theory import phase_transition as phases
 
     check = Check(part, "Phase transition of two isotropic Gaussians")

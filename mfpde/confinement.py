@@ -142,7 +142,10 @@ def _descended(function: Callable[[Array], Array], start: Array) -> tuple[Array,
 
 
 def initial_margin(problem: Problem, law: InitialLaw) -> AdmissibilityMargin:
-    """The margin at the residual of the initial law, for relu; identity keeps its moments (spec/5 C5) and has none."""
+    """The margin at the residual of the initial law, for relu; identity has none.
+
+    Whatever the margin, the moments of identity close (mfpde.exact.linear_network).
+    """
     model, trained = problem.model, {c.group for c in problem.moving}
     if not isinstance(model, Network) or model.activation != "relu" or not {"a", "w"} <= trained:
         return AdmissibilityMargin(None, None, None, "not relu with a and w trained")

@@ -27,7 +27,7 @@ def toy_study(
     step: float = 0.1,
     snapshots: int = 9,
 ) -> str:
-    """The toy of spec/1 section 2.8 as TOML: tanh(wx) fits 0.8 tanh(1.5 x); its constants are known to six digits."""
+    """The neuron of mfpde.exact.references as TOML: tanh(wx) fits 0.8 tanh(1.5 x); constants known to six digits."""
     return f"""
 [network]
 activation = "tanh"

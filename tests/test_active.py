@@ -1,4 +1,4 @@
-"""Active component: projections by hand, parity (Theorem A of spec/1 4.2), grids and particles, blind laws."""
+"""Active component: projections by hand, parity (docs/theory.md), grids and particles, blind laws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning cell: worked cells of spec/1 section 7, what an empirical law does not define, files, messages."""
+"""The learning cell: worked cells, what an empirical law does not define, files, messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_odd_cell_of_erf(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     found = measured(capsys, "theory", "cell", "cell-erf", *SMALL, "--penalty", "0.05", "-o", str(tmp_path))
     assert found["parity"] == "odd"
     assert found["active_degrees"][:4] == [1, 3, 5, 7]
-    # spec/1 4.1: sigma_1 and sigma_3 of erf, and 4.5: D_orb = 2 S - 1
+    # sigma_1 = 1/sqrt(pi) and sigma_3 of erf in closed form, and D_orb = 2 S - 1 (docs/theory.md)
     np.testing.assert_allclose(np.array(found["sigma"])[[1, 3]], [0.5641895835, -0.1151647], rtol=1e-6)
     assert [d["orbit"] for d in found["depths"]] == [1, 3, 5, 7, 9, 11]
     assert all(d["variety"] <= d["orbit"] for d in found["depths"])

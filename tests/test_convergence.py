@@ -51,7 +51,7 @@ def followed(
     return found
 
 
-def test_the_toy_of_the_specification_decays_at_the_sharp_rate() -> None:
+def test_the_toy_decays_at_the_sharp_rate() -> None:
     """Within 2 % of 2 Lambda in the end, never slower than certified, and the order 2 Lambda >= 2 tau lambda_PI."""
     found = followed(toy(), cases.box_grid(toy(), ((-5.0, 5.0),), 160), (-0.5,), 0.3, 40.0, 0.05)
     assert found.sharp == pytest.approx(ROW.asymptotic_rate, rel=2e-3)

@@ -35,7 +35,7 @@ def start_law(mean: float, std: float) -> InitialLaw:
 
 
 def neuron(noise: float = 0.0) -> tuple[Tabulated, Stationary]:
-    """The reference neuron of spec/1 section 2.8 on its population nodes, at rest."""
+    """The neuron of mfpde.exact.references on its population nodes, at rest."""
     problem = cases.network_problem("tanh", replace(TARGET, noise=noise), ("w",), ROW.temperature, ROW.weight_decay)
     return at_rest(problem, cases.box_grid(problem, ((-6.0, 6.0),), 192))
 
@@ -159,7 +159,7 @@ def test_every_term_has_its_law() -> None:
 
 
 def test_the_optimization_term_falls_at_twice_the_linearised_rate() -> None:
-    """log |f_t - f_inf|^2 has slope -2 Lambda = -1.76035 at late times (spec/1 section 2.8), within 2 %."""
+    """log |f_t - f_inf|^2 has slope -2 Lambda = -1.76035 at late times (mfpde.exact.references), within 2 %."""
     table, end = neuron()
     times = np.linspace(0.0, 10.0, 41)
     start = initial_measure(start_law(0.0, 0.6), table.grid)

@@ -58,7 +58,7 @@ def test_one_linear_neuron_has_its_closed_form(tmp_path: Path, capsys: Capture) 
 
 
 def test_the_toy_has_the_reference_values(tmp_path: Path, capsys: Capture) -> None:
-    """spec/4 section 4.1, two replicates of 2048 samples: four standard errors."""
+    """Those of test_deep_limit.REFERENCE, by two replicates of 2048 samples: four standard errors."""
     found = measured(
         capsys, "deep", "deep-toy", "-o", str(tmp_path / "a"), "--threads", "1", "--no-figures", "--only", "limit",
         *sets("limit.samples=2048", "limit.replicates=2", "training.steps=10"),

@@ -47,7 +47,7 @@ def everything(steps: int = 4, outputs: int = 3, loss: str = "cross-entropy") ->
     )
 
 
-# effective rates and standard deviations of W^1, W^l, W^(L+1): table of spec/4, 1.1, in powers of n
+# effective rates and standard deviations of W^1, W^l, W^(L+1): table of docs/deep.md, in powers of n
 RATES = {"mup": (1, 0, -1), "ntk": (0, -1, -1), "standard": (-1, -1, -1), "integrable": (1, 0, -1)}
 SPREADS = {"mup": (0, -0.5, -1), "ntk": (0, -0.5, -0.5), "standard": (0, -0.5, -0.5), "integrable": (0, -1, -1)}
 
@@ -116,7 +116,7 @@ def test_slopes_of_the_losses(loss: str, outputs: int, rng: np.random.Generator)
 
 @pytest.mark.parametrize("name", list(PARAMETRIZATIONS))
 def test_abc_symmetry(name: str) -> None:
-    """Row 9: a + theta, b - theta, c - 2 theta train the same."""
+    """a + theta, b - theta, c - 2 theta train the same."""
     case, one = everything(steps=8), PARAMETRIZATIONS[name]
     f = train_widths(case, one, 32, [0, 1]).f
     shifted = train_widths(case, one.shifted((0.3, -0.25, 0.7)), 32, [0, 1]).f
@@ -211,7 +211,7 @@ def test_width_law_of_a_known_expansion(rng: np.random.Generator) -> None:
 
 
 def test_linear_networks_keep_the_law_of_their_exact_limit() -> None:
-    """Spec 4.5: L = 2, eta = .5, N bias of .51 to .56 and sqrt(N) deviation of .32, for another horizon."""
+    """L = 2, eta = .5; another program had N bias of .51 to .56 and sqrt(N) deviation of .32, for another horizon."""
     x, y = toy(4, 8)
     case = DeepProblem(x, y, depth=2, activation="identity", rate=0.5, steps=30)
     exact = collect(snapshots(LinearLimit(case)))
@@ -223,7 +223,7 @@ def test_linear_networks_keep_the_law_of_their_exact_limit() -> None:
 
 @pytest.mark.slow
 def test_bias_and_fluctuation_of_two_layers() -> None:
-    """Row 7: T8, L = 2, 4000 seeds at N = 16 and 32."""
+    """Eight points, L = 2, 4000 seeds at N = 16 and 32."""
     x, y = toy()
     case = DeepProblem(x, y, depth=2, rate=2.0, steps=30)
     limit = summarise([run(case, LimitSettings(samples=4096), r) for r in range(6)])

@@ -22,7 +22,8 @@ from mfpde.theory.deep.trajectory import Summary, collect, summarise
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")
 
-# spec/4, table 4.1: loss at the times, f_5 of four points, lambda_min of Phi^l at t = 30 (eta = 2, tanh, T8)
+# by another program with 2 to 48 times the samples: loss at the times, f_5 of four points, lambda_min of Phi^l at
+# t = 30 (eta = 2, tanh, eight points)
 TIMES = (1, 2, 5, 10, 20, 30)
 REFERENCE = {
     1: ([0.282625, 0.150490, 0.020416, 0.006936, 0.001483, 0.000369], [0.91727, 0.77775, 0.95578, 0.78449], [0.0336]),
@@ -62,7 +63,7 @@ def test_table_of_reference_values(depth: int) -> None:
 
 
 def test_kernels_of_the_reference() -> None:
-    """Phi^l_30[0, 0], G^l_30[0, 0] and ranks of spec/4, 3.3 and 4.1."""
+    """Phi^l_30, G^l_30[0, 0] and ranks of the same program."""
     two, three = reference_runs(2).mean, reference_runs(3).mean
     assert_allclose(two.phi[-1, :, 0, 0], [0.4452, 0.4055], atol=2e-3)
     assert_allclose(three.phi[-1, :, 0, 1], [0.1485, 0.2163, 0.3445], atol=2e-3)
@@ -82,7 +83,7 @@ def test_predictions_start_at_zero_and_errors_are_reported() -> None:
 
 
 def test_one_layer_is_the_particle_system() -> None:
-    """Row 1, and step by step: the same draws in a loop over single neurons."""
+    """Step by step: the same draws in a loop over single neurons."""
     settings = LimitSettings(samples=32)
     case = problem(1, steps=4, activation="erf")
     state = DeepLimit(case, settings).state()
@@ -164,7 +165,7 @@ def test_linear_networks_with_everything_are_exact_under_full_matching() -> None
 
 
 def test_truncation_changes_little() -> None:
-    """Row 14: common random numbers, tolerance 1e-3 against 1e-6."""
+    """Common random numbers, tolerance 1e-3 against 1e-6."""
     case = problem(2)
     coarse, fine = (run(case, LimitSettings(samples=2048, tolerance=tol)) for tol in (1e-3, 1e-6))
     assert np.abs(coarse.f - fine.f).max() < 5e-4
@@ -278,7 +279,7 @@ def test_prediction_at_new_inputs_tends_to_that_of_the_particles() -> None:
 
 
 def test_time_step_is_first_order() -> None:
-    """Spec 4.8: eta T = 20 for one layer, |f| changes on halving eta by 2.5e-3, 1.4e-3, 7.2e-4."""
+    """eta T = 20 for one layer: another program saw |f| change on halving eta by 2.5e-3, 1.4e-3, 7.2e-4."""
     ends = []
     for rate in (2.0, 1.0, 0.5, 0.25):
         case = problem(1, rate=rate, steps=round(20.0 / rate))
@@ -382,7 +383,7 @@ def test_matching_of_columns(rng: np.random.Generator) -> None:
 
 
 def test_matching_lowers_the_noise() -> None:
-    """Spec 3.5, L = 2, S = 1024: sd sqrt(S) of f from .476 (none) through .185 (gauss) to .12 (Sobol, full)."""
+    """L = 2, S = 1024; another program: sd sqrt(S) of f from .476 (none) through .185 (gauss) to .12 (Sobol, full)."""
     case = problem(2, steps=8)
     spread = {}
     for name, sampler, matching in (

@@ -28,7 +28,7 @@ def mean_and_error(f: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("depth", [2, 3])
 def test_three_formulations_agree(depth: int) -> None:
-    """Row 5: rms over t and points within 4 combined standard errors, and the equal-time block of B is not zero."""
+    """Rms over t and points within 4 combined standard errors, and the equal-time block of B is not zero."""
     x, y = toy(POINTS, 10)
     case = DeepProblem(x, 1.5 * y, depth=depth, rate=1.0, steps=STEPS)
     ours, error = mean_and_error([run(case, LimitSettings(samples=8192), r).f[..., 0] for r in range(4)])
@@ -48,7 +48,7 @@ def test_three_formulations_agree(depth: int) -> None:
     [(2, 0.03, 0.06, 0.365), pytest.param(3, 0.06, 0.10, 0.403, marks=pytest.mark.slow)],
 )
 def test_responses_matter(depth: int, low: float, high: float, loss: float) -> None:
-    """Row 6: without them f on T8 is off by .047 (L = 2) and .080 (L = 3), and the loss after one step higher."""
+    """Without them f on eight points is off by .047 (L = 2) and .080 (L = 3), and the loss after one step higher."""
     x, y = toy()
     without = np.mean([tables(x @ x.T / 10.0, y, depth, 2.0, 30, 2000, seed, "none").f for seed in range(2)], axis=0)
     ours = run(DeepProblem(x, y, depth=depth, rate=2.0, steps=30), LimitSettings(samples=2048)).f[..., 0]

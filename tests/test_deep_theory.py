@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("one_blas_thread")
 
 
 def erf_kernel(gram: np.ndarray, depth: int) -> np.ndarray:
-    """Theta by the arcsine recursion of spec/4, 3.7."""
+    """Theta of docs/deep.md for erf, by the arcsine recursion."""
     phi, slopes = [gram], []
     for _ in range(depth):
         scale = np.outer(1.0 + np.diag(phi[-1]), 1.0 + np.diag(phi[-1]))
@@ -84,7 +84,7 @@ def test_kernels_at_the_start_are_those_of_the_limit(activation: str) -> None:
 
 @pytest.mark.parametrize("depth", [2, 3])
 def test_small_richness_is_kernel_descent(depth: int) -> None:
-    """Row 8: gamma = .02 against the arcsine kernel within 2 %; gamma = .5 is far from it."""
+    """gamma = .02 against the arcsine kernel within 2 %; gamma = .5 is far from it."""
     x, y = toy(6, 10)
     off = []
     for richness in (0.02, 0.5):
@@ -127,7 +127,7 @@ def long_run(depth: int) -> tuple[DeepProblem, Trajectory]:
 
 @pytest.mark.parametrize(("depth", "loss"), [(1, 1e-7), (2, 1e-7), pytest.param(3, 1e-8, marks=pytest.mark.slow)])
 def test_global_convergence(depth: int, loss: float) -> None:
-    """Row 12: T8 to t = 150, the rate never below .8 of the kernel bound, and at the end 1.033 of it."""
+    """Eight points to t = 150, the rate never below .8 of the kernel bound, and at the end 1.033 of it."""
     case, found = long_run(depth)
     assert found.loss[-1] < loss
     bound = kernel_bound(found, case)
@@ -160,7 +160,7 @@ def controls() -> list[tuple[str, np.ndarray, np.ndarray]]:
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_negative_controls(which: int) -> None:
-    """Row 13: the loss stays at .125, and features are dependent to rounding."""
+    """The loss stays at .125, and features are dependent to rounding."""
     name, x, y = controls()[which]
     found = run(DeepProblem(x, y, depth=2, rate=2.0, steps=100), LimitSettings(samples=1024, tolerance=1e-2))
     assert abs(found.loss[-1] - 0.125) < 1e-3
@@ -182,7 +182,7 @@ def test_an_activation_that_is_not_odd_learns_the_antipodal_pair() -> None:
 
 
 def test_feature_change_and_space_time_eigenvalue_of_the_reference() -> None:
-    """Spec 4.1, L = 2: .4993, 1.2422 and 1.7e-5, 5.0e-3 at t = 30."""
+    """L = 2, t = 30: .4993, 1.2422 and 1.7e-5, 5.0e-3 by another program."""
     x, y = toy()
     runs = [run(DeepProblem(x, y, depth=2, rate=2.0, steps=30), LimitSettings(), r, every=30) for r in range(3)]
     found = summarise(runs).mean
@@ -196,7 +196,7 @@ def test_a_spike_is_found() -> None:
     times = np.arange(0, 50, 5)
     falling = 0.5 ** np.arange(10.0)
     assert spike(falling, times, noisy=False) is None
-    # the 3-class run of spec 3.4.5: .477, .28, .26, .66, .54
+    # a 3-class run at too large a rate: .477, .28, .26, .66, .54
     jump = np.concatenate([[0.477, 0.28, 0.26, 0.66, 0.54], 0.1 * falling[:5]])
     assert spike(jump, times, noisy=False) == 15
     assert spike(jump, times, noisy=True) is None
@@ -274,7 +274,7 @@ def digits_limit() -> tuple[DeepProblem, Summary]:
 
 @pytest.mark.slow
 def test_features_of_digits_stay_independent() -> None:
-    """Row 11 on real images."""
+    """On real images, at every step and layer."""
     _, summary = digits_limit()
     assert smallest_eigenvalue(summary.mean.phi).min() > 1e-3
     assert smallest_eigenvalue(summary.mean.pre).min() > 1e-3
@@ -282,7 +282,7 @@ def test_features_of_digits_stay_independent() -> None:
 
 @pytest.mark.slow
 def test_four_parametrizations_on_digits() -> None:
-    """Row 10, N = 256 to 1024: only muP keeps change, diversity and space-time eigenvalue, and tends to the limit."""
+    """N = 256 to 1024: only muP keeps change, diversity and space-time eigenvalue, and tends to the limit."""
     case, summary = digits_limit()
     limit = summary.mean
     change = feature_change(limit.pre, limit.cross)[-1, -1]

@@ -17,7 +17,7 @@ from mfpde.theory.ridge import Atoms, monomials, ridge_coefficients, tensor_coor
 from mfpde.theory.symmetry import same_function
 from mfpde.theory.twins import find_twin, generic_depth, twins, worst_case_depth
 
-# spec/1 4.5: variety depths for S = 1, 2, ... unit directions
+# variety depths for S = 1, 2, ... unit directions: ranks of Jacobians, by another program
 TABLE = {
     2: {"odd": [1, 3, 5, 7], "even": [2, 4, 6, 8], "relu": [1, 2, 4, 6], "all": [1, 2, 3, 4]},
     3: {"odd": [1, 3, 3, 5, 5, 5], "even": [2, 4, 4, 4, 6, 6], "relu": [1, 2, 4, 4, 4, 4], "all": [1, 2, 3, 3, 3, 4]},

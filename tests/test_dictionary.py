@@ -81,7 +81,7 @@ def test_the_soft_threshold_against_a_scalar_minimiser() -> None:
 
 @given(spectra)
 def test_both_inequalities_and_both_readings(case: tuple[int, int, int, float]) -> None:
-    """S_up <= max sigma^2 BH/penalty, E_sparse <= penalty BH; the ratio reading has S_up <= BH/penalty (spec/1 5.2)."""
+    """S_up <= max sigma^2 BH/penalty, E_sparse <= penalty BH; the ratio reading has S_up <= BH/penalty."""
     c, sigma = random_spectrum(*case[:3])
     penalty = case[3]
     norm = dictionary.barron_hermite_norm(c, sigma)
@@ -152,7 +152,7 @@ def test_tails_of_several_directions_by_projection() -> None:
 @given(st.integers(0, 2**31), st.integers(1, 4), st.sampled_from(["relu", "erf", "tanh"]))
 @settings(deadline=None)
 def test_tails_of_networks_obey_the_variation_bound(seed: int, count: int, activation: str) -> None:
-    """tail_D <= |nu|_TV^2 sum over k > D of sigma_k^2 for unit neurons (spec/1 6)."""
+    """tail_D <= |nu|_TV^2 sum over k > D of sigma_k^2 for unit neurons: |T_k| <= |sigma_k| |nu|_TV."""
     truth = random_teacher(np.random.default_rng(seed), count, 3)
     f, sigma = of_teacher(activation, truth, 12), ridge_coefficients(activation, 12)
     for degree in range(12):
@@ -237,7 +237,7 @@ def test_depth_falls_as_more_risk_is_allowed_and_two_steep_neurons_make_a_cubic(
 def test_a_finite_norm_does_not_make_a_target_realizable_on_the_sphere() -> None:
     """T_3 = sigma_3 sum a w^3 has the trace sigma_3 T_1/sigma_1 for unit w: h_3 stays far from every measure.
 
-    Its dictionary norm is finite because its atoms are h_k ridges, not neurons (spec/1 5.1 against 5.3).
+    Its dictionary norm is finite because its atoms are h_k ridges, not neurons.
     """
     sigma = ridge_coefficients("erf", 9)
     f = dictionary.target([([1.0, 0.0], [0.0, 0.0, 0.0, 1.0])], 9)

@@ -56,7 +56,7 @@ def enumerated(problem: Problem, measure: ParticleMeasure, f: np.ndarray) -> tup
 
 
 def test_bias_and_fluctuation_of_two_neurons_are_exact(rng: np.random.Generator) -> None:
-    """E8: N (E R_N - R) = (1/2)[int U(theta, theta) - int int U], by all pairs that two neurons can be."""
+    """N (E R_N - R) = (1/2)[int U(theta, theta) - int int U], by all pairs that two neurons can be."""
     data = datalaws.nodes(rng.normal(size=(7, 1)), rng.normal(size=7), rng.random(7) + 0.1)
     problem = problem_on(data, "tanh")
     measure = ParticleMeasure(("a", "w"), rng.normal(size=(4, 2)), np.array([0.1, 0.2, 0.3, 0.4]))

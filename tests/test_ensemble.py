@@ -216,7 +216,7 @@ def test_without_noise_the_risk_falls_and_copies_of_the_own_limit_stay() -> None
 
 
 def test_coupling_constant_of_mean_field_ornstein_uhlenbeck() -> None:
-    """N E|X - copy|^2 = 0.079168 at alpha = kappa = 1, tau = 1/2, v0 = 1/4, T = 2, for every N (spec/5 D1)."""
+    """N E|X - copy|^2 = 0.079168 at alpha = kappa = 1, tau = 1/2, v0 = 1/4, T = 2, for every N."""
     exact = ornstein_uhlenbeck.coupling_constant(2.0, 0.25, stiffness=1.0, interaction=1.0, temperature=0.5)[0]
     assert exact == pytest.approx(0.079168, abs=1e-6)
     problem = pairwise_problem(0.5)

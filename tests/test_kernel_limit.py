@@ -200,7 +200,7 @@ def test_a_matrix_that_is_no_kernel_is_refused() -> None:
 
 
 def five_points(rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
-    """The setting of spec/2 section 2.1, n = 5 in d = 2, with 40 directions: x, y, w, points to test on."""
+    """n = 5 points in d = 2, with 40 directions: x, y, w, points to test on."""
     return rng.normal(size=(5, 2)), rng.normal(size=5), rng.normal(size=(40, 2)), rng.normal(size=(3, 2))
 
 
@@ -208,9 +208,9 @@ def five_points(rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
 def test_the_flow_approaches_its_limit_at_the_rate_of_the_law(
     law: tuple[tuple[float, ...], tuple[float, ...]], power: float, rng: np.random.Generator
 ) -> None:
-    """Spec/2 section 2.1: alpha^-1 from a skewed law of a, alpha^-2 from a symmetric one, displacement alpha^-1.
+    """alpha^-1 from a skewed law of a, alpha^-2 from a symmetric one, displacement alpha^-1 (docs/kernel-limit.md).
 
-    The data behind the printed table are not known. Its rows 100 and 300 fall by 3.2 and 9.2; so must these.
+    Between alpha = 100 and 300 that is 3 and 9; another program found 3.2 and 9.2 on points of its own.
     """
     x, y, w, z = five_points(rng)
     problem = problem_on(x, y)
@@ -259,7 +259,7 @@ def test_the_rescaled_clock_is_that_of_solve(rng: np.random.Generator) -> None:
 
 
 def test_residual_identity_of_the_particle_flow(rng: np.random.Generator) -> None:
-    """E6: df(x_i)/dt = alpha^2 sum_j H_t(x_i, x_j) c_j (y_j - f_j), H rebuilt from the law at t; order 2 in h."""
+    """df(x_i)/dt = alpha^2 sum_j H_t(x_i, x_j) c_j (y_j - f_j), H rebuilt from the law at t; order 2 in h."""
     x, y, w, _ = five_points(rng)
     problem = problem_on(x, y, scale=2.0, weights=rng.dirichlet(np.ones(5)), train=("a", "w"))
     measure = product(problem, w, SKEWED)
@@ -274,7 +274,7 @@ def test_residual_identity_of_the_particle_flow(rng: np.random.Generator) -> Non
 
 
 def test_residual_identity_of_the_grid_flow(rng: np.random.Generator) -> None:
-    """E6 for the density: the noise adds tau int Lap sigma*, the decay -lambda int <theta, grad sigma*>."""
+    """The same for the density: the noise adds tau int Lap sigma*, the decay -lambda int <theta, grad sigma*>."""
     x, y, tau, decay = rng.normal(size=(6, 1)), rng.normal(size=6), 0.05, 0.2
     problem = replace(problem_on(x, y, train=("w",), decay=decay), temperature=tau)
     species = Species(("a",), np.array([[1.0], [-1.0]]), np.full(2, 0.5))

@@ -23,7 +23,7 @@ ONE = ((1.0, 1.0),)
 
 
 def model(student, teacher, bulk, spike, alignment, width=1.0, variance=0.0, rows="sphere", readout=ONE):
-    """A spiked model by numbers; ``variance`` of the label noise, as the tables of the specification give it."""
+    """A spiked model by numbers; ``variance`` of the label noise, as the tables below give it."""
     layer = spiked_layer(spike, bulk, alignment, rows, readout)
     return SpikedFeatures(activation(student), target(teacher), layer, width, float(np.sqrt(variance)))
 

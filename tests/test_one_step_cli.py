@@ -133,7 +133,7 @@ def test_the_measured_map_is_named_and_belongs_to_one_size(tmp_path: Path, capsy
     sets = [part for text in (*settings, "curve.points=2", "simulation.spectra=1") for part in ("--set", text)]
     found = told(capsys, "-q", "--threads", "1", "-o", str(tmp_path / "a"), *sets)
     assert found["main"] == "measured"
-    # spec/3 section 3: the bulk of a student that is not odd is rescaled, .707 at many samples and d
+    # the bulk of a student that is not odd is rescaled (docs/one-step.md), .707 at many samples and d
     assert found["layers"]["measured"]["groups"][0]["bulk"] == pytest.approx(0.71, abs=0.04)
     assert found["layers"]["plain"]["groups"][0]["bulk"] > 1.0
     for row in found["comparison"]:

@@ -47,7 +47,7 @@ def small(seed: int, loss: str, train: tuple[str, ...], a: GroupLaw, temperature
 
 
 def toy() -> Rest:
-    """The network of spec/1 section 2.8."""
+    """The network of mfpde.exact.references."""
     row = references.TANH_NEURON
     law = Population(1, "tanh", gain=row.target_gain, scale=row.target_scale)
     problem = cases.network_problem("tanh", law, ("w",), row.temperature, row.weight_decay)
@@ -151,7 +151,7 @@ def test_the_bound_holds_at_every_width() -> None:
 
 @pytest.mark.parametrize("a", [ONE, SIGNS])
 def test_pythagoras_of_the_law_of_all_neurons_closes(a: GroupLaw) -> None:
-    """I7 at the law at rest: gap = N E|u|^2/2 + tau KL, to round-off, whatever the draws."""
+    """At the law at rest: gap = N E|u|^2/2 + tau KL, to round-off, whatever the draws."""
     table, rest = small(3, "square", ("w",), a, 0.1)
     for found in stationary_widths(table, rest, (1, 6, 50), draws=3000):
         closed = 0.5 * found.function_error + table.problem.temperature * found.relative_entropy

@@ -1,6 +1,6 @@
-"""One radius for two isotropic Gaussians: table 4.4 of spec/2, both transitions, the least risk over all measures.
+"""One radius for two isotropic Gaussians: both transitions, the least risk over all measures (docs/dimension-free.md).
 
-Printed risks are those of the papers, twice mfpde's.
+The tables are those of another program. Risks are those of the papers, twice mfpde's.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def test_infinite_dimension() -> None:
 
 
 def test_an_activation_that_is_not_monotone_has_a_barrier() -> None:
-    """Section 5.2 in infinite dimension: the best radius 2.087 with R = .0083, and a barrier at 0.196."""
+    """In infinite dimension: the best radius 2.087 with R = .0083, and a barrier at 0.196."""
     best = phases.single_radius(*FAILURE, np.inf, 0.5)
     assert (best.radius, 2.0 * best.risk) == (pytest.approx(2.087, abs=1e-3), pytest.approx(0.00830, abs=5e-6))
     law = phases.Law(*FAILURE, np.inf, 0.5)
@@ -98,7 +98,7 @@ def test_above_the_transition_mass_escapes_to_infinity() -> None:
 
 
 def test_minimum_is_optimal_to_first_order() -> None:
-    """Psi of the minimiser attains its least value on the minimiser's support (E9)."""
+    """Psi of the minimiser attains its least value on the minimiser's support."""
     found = phases.radial_minimum(*TRUNCATED, 40, 0.5)
     law = phases.Law(*TRUNCATED, 40, 0.5)
     residual = law.weights * (found.weights @ law.features(found.radii) - law.y)

@@ -11,7 +11,7 @@ from command_line import measured, refused, told, toy_study
 
 from mfpde.cli.main import main
 
-# the toy of spec/1 section 2.8, whose constants are known to six digits
+# the neuron of mfpde.exact.references, whose constants are known to six digits
 TOY = toy_study(widths=(16, 32, 64), replicas=24)
 TRACE, POC, LOG_DETERMINANT, SHARP, POINCARE = 0.1374368, 0.0826881, 0.0526925, 1.76035, 2.79297
 

@@ -68,7 +68,7 @@ def test_coefficients_are_the_integrals_that_define_them(activation: str, bias: 
         assert_allclose(found, slopes, rtol=0, atol=1e-13 * scale)
 
 
-def test_the_numbers_of_the_specification() -> None:
+def test_numbers_by_another_program() -> None:
     relu = ridge_coefficients("relu", 10)
     assert_allclose(
         relu[[0, 1, 2, 4, 6, 8, 10]],

@@ -1,4 +1,4 @@
-"""Rates at the end of a run: closed forms, the numbers of spec/1, and the linearised solver itself."""
+"""Rates at the end of a run: closed forms, the numbers of mfpde.exact.references, and the linearised solver itself."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def linear_neuron(decay: float, temperature: float) -> Problem:
     return cases.network_problem("identity", law, ("w",), temperature, decay, count=12)
 
 
-def test_numbers_of_the_specification() -> None:
+def test_numbers_by_another_program() -> None:
     row = references.TANH_NEURON
     problem = cases.network_problem("tanh", cases.TANH_TARGET, ("w",), row.temperature, row.weight_decay, row.nodes)
     values = [numbers(problem, ((-5.0, 5.0),), n)[:2] for n in (100, 200, 400)]
@@ -199,7 +199,7 @@ def test_a_synchronised_law_turns_freely() -> None:
 def test_the_symmetric_law_of_a_double_well_loses_stability_at_the_critical_temperature(
     temperature: float, stable: bool
 ) -> None:
-    """tau_c = 0.45694658 at kappa = 1 (spec/5 C2)."""
+    """tau_c = 0.45694658 at kappa = 1 (mfpde.exact.desai_zwanzig)."""
     problem = pairwise_problem(temperature, potential="double-well", strength=1.0)
     table, rest = in_box(problem, ((-3.5, 3.5),), 120)
     assert abs(rest.f[0]) < 1e-10

@@ -171,7 +171,7 @@ def test_ridge_alone_has_the_stationary_variance_of_the_limit() -> None:
 
 
 def test_noisy_sgd_of_linear_neurons_rests_at_the_gibbs_law() -> None:
-    """f = <mean w, x>, y = x_0: mean e_0/(1 + lambda), variance tau/lambda, whatever N (spec/2 E1)."""
+    """f = <mean w, x>, y = x_0: mean e_0/(1 + lambda), variance tau/lambda, whatever N."""
     data = datalaws.gaussian(Population(2, "hermite", (0.0, 1.0)))
     rates = dict.fromkeys("awb", 1.0)
     coordinates = network_coordinates(data.blocks, ("w",), False, dict.fromkeys("awb", 0.5), rates)
@@ -264,7 +264,7 @@ def test_a_schedule_belongs_to_sgd() -> None:
 
 @pytest.mark.slow
 def test_a_million_steps_of_one_network_reach_the_radial_limit() -> None:
-    """N = 800, eps = 1e-6, t = 1 on two isotropic Gaussians: mean radius 1.42286 and risk 1.0706 (spec/2, 5.1)."""
+    """N = 800, eps = 1e-6, t = 1 on two isotropic Gaussians: mean radius 1.42286 and risk 1.0706 (docs/sgd.md)."""
     changes = ["particles.widths=[800]", "particles.replicas=1", "particles.step=2e-6", "training.time=2.0"]
     loaded = configs.load("mei-isotropic", changes)
     study = build(loaded.config, loaded.name, loaded.directory)

@@ -17,7 +17,7 @@ from mfpde.tabulate import tabulate
 from mfpde.theory import decomposition
 from mfpde.theory.ridge import ridge_coefficients
 
-# the toy of spec/1 section 2.8: 2 Lambda = 1.76035, C_PoC = 0.0826881
+# the neuron of mfpde.exact.references: 2 Lambda = 1.76035, C_PoC = 0.0826881
 TOY = toy_study(time=3.0, noise=0.2)
 SHARP, POC = 1.76035, 0.0826881
 TERMS = ("time_step", "propagation_of_chaos", "optimization", "statistical", "entropic_bias", "sparse_residual")

@@ -70,7 +70,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-# spec/1 4.5: (activation, D_var for d = 3, closed form of D_orb)
+# docs/theory.md: (activation, D_var for d = 3, closed form of D_orb)
 TABLE = [
     ("tanh", [1, 3, 3, 5], [1, 3, 5, 7]),
     ("relu", [1, 2, 4, 4], [1, 2, 6, 8]),
@@ -106,7 +106,7 @@ def test_the_defective_quartic_and_a_dimension_of_the_command_line(
 
 
 def test_many_inputs_have_the_depths_of_one_more_than_neurons(capsys: pytest.CaptureFixture[str]) -> None:
-    """d = 20 of the default study against the spec's column of tables in 2, 3 and 4 dimensions."""
+    """d = 20 of the default study against the odd columns of test_depths.TABLE in 2, 3 and 4 dimensions."""
     found = measured(
         capsys, "theory", "identify", "teacher-1d", "--dimension", "20", "--free", "sphere", "--atoms", "3"
     )
@@ -127,7 +127,7 @@ def test_the_separation_example(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_free_weights_are_separated_by_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """spec/1 4.5, tanh with free weights: 4S - 1 on a line, 3, 3, 5 in the plane, where a line is the worst case."""
+    """tanh with free weights: 4S - 1 on a line, 3, 3, 5 in the plane, where a line is the worst case."""
     line = measured(capsys, "theory", "identify", "propagation-of-chaos", "--atoms", "3")
     assert line["free"] == "weight" and depths(line, "variety") == [3, 7, 11]
     assert [row["orbit_worst"]["evidence"] for row in line["depths"]] == ["search", "search", "lower bound"]

@@ -1,4 +1,4 @@
-"""``mfpde theory weights``: closed forms and spec numbers through the command line, guards, messages, files."""
+"""``mfpde theory weights``: closed forms and reference numbers through the command line, guards, messages, files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.special import gammaln
 
 from mfpde.cli.main import main
 
-# the toy of spec/1 section 2.8: E w^2 = 0.4994619 at rest
+# the neuron of mfpde.exact.references: E w^2 = 0.4994619 at rest
 TOY = toy_study(tolerance=1e-6, widths=(64, 1024), step=0.2)
 SECOND_MOMENT = 0.4994619
 FREE = ("--set", "initial.a={law='point', value=0.0}", "--set", "initial.w.std=0.9")

@@ -153,7 +153,7 @@ def test_orthogonal_neurons_are_soft_thresholded() -> None:
 
 
 def test_nothing_is_optimal_exactly_from_the_largest_penalty_on() -> None:
-    """f* = x_0 under a law symmetric about 0: sup_u <f*, relu(u x)> = sup_u u_0/2 = 1/2, at u = e_0 (spec/1 5.2)."""
+    """f* = x_0 under a law symmetric about 0: sup_u <f*, relu(u x)> = sup_u u_0/2 = 1/2, at u = e_0."""
     nodes, weights = quadrature.gauss_hermite(12)
     x = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
     problem = regression("relu", x, x[:, 0], np.outer(weights, weights).reshape(-1))

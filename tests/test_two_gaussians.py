@@ -1,4 +1,4 @@
-"""Two Gaussians: the reduced law, trajectories of spec/2 section 5 on atoms and grid, infinite dimension, identities.
+"""Two Gaussians: the reduced law, trajectories of another program on atoms and grid, infinite dimension, identities.
 
 Printed risks and times are those of the papers: twice and half of mfpde's.
 """
@@ -28,7 +28,7 @@ from mfpde.tabulate import node_features, tabulate
 
 Array = np.ndarray
 
-# section 5.1: d = 40, Delta = 0.8, start N(0, 0.8^2/40 I): t, R, mean of r, its standard deviation
+# by another program: d = 40, Delta = 0.8, start N(0, 0.8^2/40 I): t, R, mean of r, its standard deviation
 ISOTROPIC = (
     (0.01, 1.631855, 0.82165, 0.08516),
     (0.1, 1.338984, 0.97980, 0.06722),
@@ -114,7 +114,7 @@ def test_a_bias_moves_the_knots_and_a_table_keeps_what_direct_sums_give() -> Non
 
 
 def test_isotropic_atoms() -> None:
-    """Section 5.1 with the 400 particles of its table, to all digits but the last, and with the rule of mfpde."""
+    """ISOTROPIC with the 400 particles of its program, to all digits but the last, and with the rule of mfpde."""
     one = problem(40, 0.8)
     printed = path(one, quantiles(40, 0.8, 400), [row[0] for row in ISOTROPIC])
     for snapshot, (_, risk, mean, std) in zip(printed[1:], ISOTROPIC, strict=True):
@@ -170,7 +170,7 @@ def test_isotropic_until_the_law_has_split() -> None:
 
 
 def test_a_start_that_is_absorbed_and_one_that_is_not() -> None:
-    """Section 5.2, d = 320, Delta = 0.5, 100 quantile particles: R = 7.25 with all at w = 0, and R = 0.0143."""
+    """d = 320, Delta = 0.5, 100 quantile particles: R = 7.25 with all at w = 0, and R = 0.0143."""
     one = problem(320, 0.5, pieces=FAILURE)
     narrow = path(one, quantiles(320, 0.1, 100), [0.01, 0.03, 0.1])
     assert 2.0 * narrow[0].risk == pytest.approx(7.98444, abs=1e-5)
@@ -243,7 +243,7 @@ def test_an_absorbed_atom_leaves_when_the_force_turns() -> None:
     ],
 )
 def test_one_atom_stays_one(dimension: float, rows: tuple[tuple[float, float, float], ...]) -> None:
-    """Section 5.3, Delta = .3, r_0 = .5, to the six digits that are printed."""
+    """Delta = .3, r_0 = .5, to the six digits that are printed."""
     times = [row[0] for row in rows]
     if np.isinf(dimension):
         knots, slopes, value = TRUNCATED
@@ -278,7 +278,7 @@ def test_one_atom_stays_one(dimension: float, rows: tuple[tuple[float, float, fl
 def test_feature_selection_in_infinite_dimension(
     separation: float, start: tuple[float, float], rows: tuple[tuple[float, float, float, float], ...]
 ) -> None:
-    """Section 5.4: below the transition r_2 vanishes, above it does not."""
+    """Below the transition r_2 vanishes, above it does not."""
     knots, slopes, value = TRUNCATED
     times = 2.0 * np.array([0.0, *(row[0] for row in rows)])
     law = {"knots": knots, "slopes": slopes, "value": value, "separation": separation}
@@ -329,7 +329,7 @@ def test_q_is_a_gaussian_mean_with_its_slope() -> None:
 
 
 def test_energy_of_atoms_falls_by_the_square_of_their_speed() -> None:
-    """E8: dR/dt = -int |grad Psi|^2 drho (in the papers' units -4 xi int), by Gauss-Legendre nodes in time."""
+    """dR/dt = -int |grad Psi|^2 drho (in the papers' units -4 xi int), by Gauss-Legendre nodes in time."""
     one, start = problem(40, 0.8), quantiles(40, 0.8, 60)
     flow = AtomFlow(one)
     nodes, weights = np.polynomial.legendre.leggauss(12)
@@ -344,7 +344,7 @@ def test_energy_of_atoms_falls_by_the_square_of_their_speed() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.02])
 def test_free_energy_on_the_grid_falls_by_the_dissipation(temperature: float) -> None:
-    """E8 without noise, to second order in the cells of the limited flux, and with noise: dF/dt = -int |grad mu|^2."""
+    """Without noise, to second order in the cells of the limited flux, and with noise: dF/dt = -int |grad mu|^2."""
     one = problem(40, 0.8, temperature=temperature, decay=0.05 if temperature else 0.0)
     errors = []
     for cells in (100, 200):

@@ -37,7 +37,7 @@ def test_the_built_in_studies_are_those_of_the_papers(name: str) -> None:
 
 
 def test_atoms_and_grid_and_sgd_of_the_isotropic_study(tmp_path: Path) -> None:
-    """Section 5.1 at the papers' t = 1, by three of the ways there are."""
+    """At the papers' t = 1, by three of the ways there are."""
     atoms = solve(tmp_path / "atoms", "mei-isotropic", "--set", "training.time=2.0")
     grid = solve(
         tmp_path / "grid", "mei-isotropic", "--set", "training.time=2.0", "--set", "grid.flux=limited",

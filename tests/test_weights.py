@@ -146,7 +146,7 @@ def test_the_ends_of_a_radius_from_zero_and_of_a_circle_are_no_tail() -> None:
 
 
 def test_ratios_that_decide_how_many_particles_an_order_needs() -> None:
-    """E Z^2k/(E |Z|^k)^2 = 3, 11.7, 46, 184, 733, 2927 for k = 2, 4 .. 12 (spec/1 section 3.4)."""
+    """E Z^2k/(E |Z|^k)^2 = 3, 11.7, 46, 184, 733, 2927 for k = 2, 4 .. 12, Z standard normal."""
     k = np.arange(2.0, 13.0, 2.0)
     ratio = np.exp(weights.log_gaussian_moments(2 * k, 1) - 2.0 * weights.log_gaussian_moments(k, 1))
     assert_allclose(ratio, [3.0, 35 / 3, 46.2, 183.857, 733.159, 2926.576], rtol=2e-6)

@@ -77,7 +77,7 @@ class Case:
 
 
 def one_dimensional() -> Case:
-    """spec: alpha = kappa = 1, tau = 1/2, start N(2, 1/4)."""
+    """alpha = kappa = 1, tau = 1/2, start N(2, 1/4)."""
     return Case(np.eye(1), 1.0, 0.5, np.array([2.0]), 0.25)
 
 

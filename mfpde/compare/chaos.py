@@ -1,7 +1,8 @@
 """Propagation of chaos, measured: which distance to the limit falls how fast in the width N, and uniformly in time.
 
-Four different rates go by the name "squared Wasserstein" (spec/5 D1); here each has a name and an expected law of its
-own. Samples of an error are arrays [K, R], times × replicas, one per width. Intervals are bootstraps over replicas.
+Four different rates go by the name "squared Wasserstein" (docs/propagation-of-chaos.md); here each has a name and an
+expected law of its own. Samples of an error are arrays [K, R], times × replicas, one per width. Intervals are
+bootstraps over replicas.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Kind:
 def kinds(dimension: int) -> dict[str, Kind]:
     """The distances of networks of N neurons from their limit, by name; D = ``dimension`` parameters that move.
 
-    Sources: spec/5 D1; for clouds Fournier and Guillin (2015), Bobkov and Ledoux (2019), Divol (2021).
+    Sources: 1/N at all times Chen, Ren and Wang (2022), 1/N² of one particle Kook et al. (2024, theorem 4, for weak
+    interaction); clouds Fournier and Guillin (2015), Divol (2021) and, recalled, Bobkov and Ledoux (2019).
     """
     line, plane = ("1/N; with Gaussian tails (log log N)/N", -1.0), ("(log N)/N up to another log N", None)
     law, exponent = {1: line, 2: plane}.get(dimension, (f"N^(-2/{dimension})", -2.0 / dimension))

@@ -204,8 +204,8 @@ def certified_rates(problem: Problem, grid: Grid, f: Array) -> Array | None:
 def energy_gap(table: Tabulated, mass: Array, f: Array, rest: Stationary) -> float:
     """F(mu) - F(pi) of masses ``mass`` with predictions ``f`` [n], without cancellation and exact on the grid.
 
-    sum_q c_q [l(f_q) - l(f*_q) - l'(f*_q)(f_q - f*_q)] + tau KL(mu|pi), for pi the Gibbs measure of f*: identity I1 of
-    spec/1 section 2.3 (1/2 |f - f*|^2 + tau KL for the square loss); weights c_q of either sign.
+    sum_q c_q [l(f_q) - l(f*_q) - l'(f*_q)(f_q - f*_q)] + tau KL(mu|pi), for pi the Gibbs measure of f*; for the square
+    loss 1/2 |f - f*|^2 + tau KL, the distance to the end in docs/theory-main.md. Weights c_q of either sign.
     """
     problem = table.problem
     change = f - rest.f

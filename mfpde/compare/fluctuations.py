@@ -8,8 +8,9 @@ that of their means, C = diag(|c|), L = diag(c l''(f_pi)), A = (I + S_w L/tau)^-
     N [(1/N) F^N_min - F]                          -> tau/2 log det(I + S_w L/tau) + 1/2 tr L A S_b
     KL(mu^{1:N} | pi^N) given the frozen values    -> (the last - 1/2 tr L (T + A S_b A^T)) / tau
 
-(spec/1 section 2.6).  For u = X + Y with X ~ N(0, S_w/N), and Y ~ N(0, S_b/N) frozen, has at rest the density
-exp(-N u.L u/(2 tau)) to that of X; the tilt is exact for the square loss and the leading order for the logistic one.
+For u = X + Y with X ~ N(0, S_w/N), and Y ~ N(0, S_b/N) frozen, has at rest the density exp(-N u.L u/(2 tau)) to that
+of X; the tilt is exact for the square loss and the leading order for the logistic one. Derived here; the square loss
+without frozen parameters is in docs/propagation-of-chaos.md.
 
 Behind a symmetry reduction these are the fluctuations that are invariant under the rotations as well; networks in the
 full dimension have others beside them (mfpde.theory.sectors).

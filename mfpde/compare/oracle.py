@@ -4,7 +4,7 @@ With pi the stationary measure and u = f_N - f_pi, the law of N neurons at rest 
 
     mu^{1:N}(d theta) = exp(-(N/tau) B(u)) pi^N(d theta) / Z_N,    B(u) = R(f_pi + u) - R(f_pi) - R'(f_pi) u,
 
-with B = |u|^2/2 for the square loss; hence N [(1/N) F^N_min - F] = -tau log Z_N (identity I6 of spec/1 section 2.3).
+with B = |u|^2/2 for the square loss; hence N [(1/N) F^N_min - F] = -tau log Z_N (docs/propagation-of-chaos.md).
 It holds as well for the measures on the cells of a grid, so cells are drawn, without jitter, and nothing but the number
 of draws limits the accuracy.  Frozen parameters are drawn first and kept: Z_N and the law at rest are those given their
 values, and what is reported is the mean over them.

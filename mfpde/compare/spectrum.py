@@ -4,8 +4,8 @@
 
 pi the stationary measure and R the learning rates. A perturbation pi (1 + g) decays by g' = -A (tau + K) g, hence
 F - F* = 1/2 <g, (tau + K) g> like exp(-2 Lambda t), Lambda the smallest nonzero eigenvalue of A (tau + K); for a convex
-risk Lambda >= tau lambda_PI, lambda_PI that of A (spec/1 section 2.4). Every species of frozen parameters keeps its
-mass, which is one eigenvalue 0 each.
+risk Lambda >= tau lambda_PI, lambda_PI that of A (derived here; docs/propagation-of-chaos.md). Every species of frozen
+parameters keeps its mass, which is one eigenvalue 0 each.
 
 On the grid, tau A holds the exponential rates of the solver. They are in detailed balance, so that A is symmetric in
 u = sqrt(pi) g, and this is the exact linearisation of the discrete flow: a Gibbs measure of any potential is at rest.

@@ -4,7 +4,8 @@ In one dimension every law is its quantile function, piecewise linear: constant 
 mass of a cell. Two such functions are merged at their breakpoints and |difference|^p is integrated exactly, so the
 distance between N particles and a grid density of n cells is exact at cost O((n + N) log (n + N)). In higher
 dimension: sliced distances, exact discrete transport through POT, and the closed form for Gaussians. All distances
-are returned as W_p^p (for p = 2 the square). Masses are normalised to 1 first. Sources: spec/5 D3.
+are returned as W_p^p (for p = 2 the square). Masses are normalised to 1 first. The merge is derived here; POT is the
+package of Flamary et al. (2021).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ With t the first coordinate of a uniform point of S^(d-1) and Lambda = Gamma(d/2
 
     E (t - u)_+ = e(u) - u T(u),  e = Lambda (1 - u^2)^((d-1)/2) / (d-1),  T = P(t > u) = I_(1-u^2)((d-1)/2, 1/2) / 2
 
-for 0 <= u <= 1 (spec/2 section 4; I the incomplete beta function), sigma = v + s_0 (z - t_1) + sum_j c_j (z - t_j)_+
+for 0 <= u <= 1 (derived here; I the incomplete beta function), sigma = v + s_0 (z - t_1) + sum_j c_j (z - t_j)_+
 with the jumps c_j of its slope. Both functions are entire in the angle arccos u, where kernels take them from a table
 of quintic Hermite polynomials, to 1e-14 of their scale.
 

@@ -23,7 +23,7 @@ def squared_coupling_error(
         A' = −2 copy_rate A + 2 forcing B,   B' = −(mean_rate + copy_rate) B + forcing Z,   Z' = −2 mean_rate Z + 2τ,
 
     from (0, 0, variance0) for an independent start. Integrated by the matrix exponential of the system with a
-    constant fourth component that carries 2τ. Source: spec/5 D1 (ii).
+    constant fourth component that carries 2τ. Derived here.
     """
     generator = np.array(
         [

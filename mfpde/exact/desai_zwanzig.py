@@ -1,7 +1,8 @@
-"""The Desai–Zwanzig model: a double well with attraction to the mean (spec/5 C2).
+"""The Desai–Zwanzig model: a double well with attraction to the mean.
 
 V(x) = x⁴/4 − x²/2, interaction (κ/2)(x − x')², noise √(2τ). Stationary laws are
 ρ ∝ exp(−(V(x) + (κ/2)(x − m)²)/τ) with m = ∫ xρ; below the critical temperature two of them have m ≠ 0.
+Sources: Desai and Zwanzig (1978); Gomes, Kalliadasis, Pavliotis and Yatsyshin (arXiv:1810.06371).
 """
 
 from __future__ import annotations

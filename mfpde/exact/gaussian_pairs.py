@@ -1,6 +1,6 @@
 """N particles with quadratic confinement and quadratic pairs at stationarity: every marginal in closed form.
 
-The Gaussian example of Kook, Zhang, Chewi, Erdogdu and Li (COLT 2024, appendix C; spec/1 §2.5): V = ½ xᵀAx,
+The Gaussian example of Kook, Zhang, Chewi, Erdogdu and Li (COLT 2024, appendix C): V = ½ xᵀAx,
 W = (λ/2)|x|² between pairs with the coupling c per pair,
 
     dx_i = −A x_i dt − c Σ_j (x_i − x_j) dt + √(2τ) dB_i,      c = λ/(N − 1) or λ/N,

@@ -1,8 +1,8 @@
-"""Noisy oscillators on the circle of length 2π: U(θ, θ') = −K cos(θ − θ'), noise √(2τ) (spec/5 C3).
+"""Noisy oscillators on the circle of length 2π: U(θ, θ') = −K cos(θ − θ'), noise √(2τ).
 
 Stationary laws are ρ ∝ exp((K r/τ) cos(θ − ψ)) with r = I₁(Kr/τ)/I₀(Kr/τ); K_c = 2τ. Near the uniform law the
 mode e^{iθ} grows at rate K/2 − τ. The positive-definite twin U = +K cos has the uniform law as its only minimiser
-and the mode decays at rate τ + K/2; pass −K for it.
+and the mode decays at rate τ + K/2; pass −K for it. The model is reviewed by Acebrón et al. (2005).
 """
 
 from __future__ import annotations

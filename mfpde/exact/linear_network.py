@@ -1,4 +1,4 @@
-"""The linear two-layer network f(x) = ∫ a ⟨w, x⟩ dρ(a, w), both layers trained (spec/5 C5).
+"""The linear two-layer network f(x) = ∫ a ⟨w, x⟩ dρ(a, w), both layers trained.
 
 Inputs have second moment Σ, targets are y = ⟨β, x⟩. With M = ∫ a w dρ ∈ R^d and g = Σ(M − β),
 
@@ -6,6 +6,7 @@ Inputs have second moment Σ, targets are y = ⟨β, x⟩. With M = ∫ a w dρ 
 
 The drift is linear in θ = (a, w) with the matrix λI + H, H = [[0, gᵀ], [g, 0]], so the mean m and the second
 moment S close, ṁ = −(H + λ)m and Ṡ = −(H + λ)S − S(H + λ) + 2τI, for any start, and a Gaussian stays Gaussian.
+Derived here.
 """
 
 from __future__ import annotations

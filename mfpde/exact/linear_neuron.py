@@ -1,10 +1,10 @@
-"""One linear weight per neuron, φ(x; θ) = θx: every finite-N quantity in closed form (spec/1 §2.6).
+"""One linear weight per neuron, φ(x; θ) = θx: every finite-N quantity in closed form.
 
 Inputs have second moment K = E x², targets are y = cx, so f_N(x) = x·(1/N)Σθ_i and
 
     dθ_i = −K(θ̄ − c) dt − λθ_i dt + √(2τ) dB_i,    θ̄ = (1/N) Σ θ_i.
 
-The mean θ̄ and the deviations θ_i − θ̄ are independent Ornstein–Uhlenbeck processes with rates K + λ and λ.
+The mean θ̄ and the deviations θ_i − θ̄ are independent Ornstein–Uhlenbeck processes with rates K + λ and λ. Derived here.
 """
 
 from __future__ import annotations

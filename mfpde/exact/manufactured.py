@@ -1,11 +1,11 @@
-"""Manufactured solutions: the external potential under which a chosen moving Gaussian is exact (spec/5 C6).
+"""Manufactured solutions: the external potential under which a chosen moving Gaussian is exact.
 
 The law ρ_M = N(m(t), s(t)² I) is carried by the velocity ṁ + (ṡ/s)(θ − m), a gradient. It solves
 ∂_t ρ = ∇·(ρ∇(V_M + I)) + τΔρ, where I is the rest of the first variation at ρ_M (interaction and confinement), if
 
     V_M(θ, t) = −ṁ·(θ − m) − (ṡ/2s)|θ − m|² − τ log ρ_M(θ) − I(θ, t)     up to a function of time.
 
-No source term appears: mass, positivity and the gradient structure are those of the true equation.
+No source term appears: mass, positivity and the gradient structure are those of the true equation. Derived here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Mean-field Ornstein–Uhlenbeck in D dimensions (spec/5 C1).
+"""Mean-field Ornstein–Uhlenbeck in D dimensions.
 
 Ψ[ρ](θ) = ½ θᵀAθ + b·θ + (κ/2) ∫ |θ − θ'|² ρ(dθ'), with A symmetric, κ the attraction and τ the temperature.
 A Gaussian start stays Gaussian: ṁ = −Am − b, Ċ = −(A + κI)C − C(A + κI) + 2τI. Everything is written in the
-eigenbasis of A, where the two equations decouple.
+eigenbasis of A, where the two equations decouple. Derived here.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def coupling_constant(
     """N·E|X − X̄|² at ``time`` [K] for synchronous copies of N particles started independently; exact for every N.
 
     Particles: dX_i = −(AX_i + b) dt − κ(X_i − mean_j X_j) dt + √(2τ) dB_i; copies see the limit's mean instead.
-    At (α, κ, τ, v0, t) = (1, 1, ½, ¼, 2) it is 0.079168 (spec/5 D1 (ii)).
+    At (α, κ, τ, v0, t) = (1, 1, ½, ¼, 2) it is 0.079168; equations: mfpde.exact.coupling.
     """
     c0 = np.atleast_2d(np.asarray(covariance0, float))
     matrix, _ = _arrays(stiffness, 0.0, c0.shape[0])

@@ -49,5 +49,5 @@ TANH_NEURON = ReferenceRow(
     chaos_constant=0.08268814406,
     log_determinant=0.05269252772,
 )
-"""Row 1 of spec/1 §2.8, recomputed by the dual Newton iteration on a trapezoidal rule. ``poincare_gap`` is the gap of
+"""λ = 0.5, τ = 0.2, computed by the dual Newton iteration on a trapezoidal rule. ``poincare_gap`` is the gap of
 −Δ + ∇Ψ/τ·∇ in L²(π); the free-energy gap decays like exp(−``asymptotic_rate``·t)."""

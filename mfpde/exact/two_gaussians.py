@@ -85,7 +85,7 @@ def path(
 ) -> InfinitePath:
     """Atoms with ``radii`` [m, k] at time[0] and ``weights`` [m], at ``time`` [K] increasing, by DOP853.
 
-    Exact to ``tolerance`` for any number of atoms: one atom stays one (spec/2 sections 5.3, 5.4).
+    Exact to ``tolerance`` for any number of atoms: one atom stays one (docs/dimension-free.md).
     """
     from scipy.integrate import solve_ivp
 

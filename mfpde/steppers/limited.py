@@ -3,7 +3,7 @@
 Method of lines with the flux of Carrillo, Chertock and Huang (2015, arXiv 1402.4252), time by SSPRK(3,3) under the
 positivity condition dt <= h/(2 D max|u|) and the explicit diffusion bound.  Positive and conservative; the energy
 decays for the semi-discrete flow and is checked after every step rather than guaranteed.  At temperature 0 what remains
-is transport by -grad Psi: a first-order flux would smear a narrow law over its whole way (spec/2 section 5.1).
+is transport by -grad Psi: a first-order flux would smear a narrow law over its whole way (docs/dimension-free.md).
 """
 
 from __future__ import annotations

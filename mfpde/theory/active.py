@@ -2,11 +2,11 @@
 
 The amplitude measure nu(dw, db) = int a rho(da, dw, db) enters f = int sigma(<w, x> + b) nu alone, and only modulo the
 kernel of nu -> f. With a reference measure on (w, b) and the density n = dnu/dref, the canonical representative is the
-projection of n on the orthogonal complement of the kernel in L2(ref), the element of least norm (spec/1 4.2; mfpde's
-reading of "active component", the article's text was not available). Its spectrum is that of the Gram matrix
-G = E[phi phi'] weighted by the reference; directions with eigenvalues below 1e-10 of the largest count as inactive, so
-that the fraction is a statement at that resolution: for smooth activations the spectrum falls exponentially, and a
-rough nu is mostly inactive.
+projection of n on the orthogonal complement of the kernel in L2(ref), the element of least norm (docs/theory.md;
+mfpde's reading of "active component" in arXiv:2605.24710, whose text was not available). Its spectrum is that of the
+Gram matrix G = E[phi phi'] weighted by the reference; directions with eigenvalues below 1e-10 of the largest count as
+inactive, so that the fraction is a statement at that resolution: for smooth activations the spectrum falls
+exponentially, and a rough nu is mostly inactive.
 
 Reference: the volume of the (w, b) cells for a grid (full-dimensional shells for radii, times the probability of frozen
 values); the weights of the particles themselves for particles; one per atom for atoms.

@@ -2,7 +2,7 @@
 
 At temperature tau > 0 the stationary measure has a positive density: what is sparse is where its amplitude sits.  A
 cluster is what climbs to one mode of |a| rho.  Near a minimum of Psi the stationary measure is Gaussian with covariance
-tau (Hess Psi)^(-1), so that widths fall like sqrt(tau) and the number of clusters settles as tau -> 0 (spec/1 5.5;
+tau (Hess Psi)^(-1), so that widths fall like sqrt(tau) and the number of clusters settles as tau -> 0 (docs/theory.md;
 mfpde's reading of arXiv:2605.24710, the article's text was not available).
 """
 

@@ -59,7 +59,7 @@ class Depths:
 
 @dataclass(frozen=True, eq=False)
 class Sparsity:
-    """The target against the activation at ``penalty``: c_k [K] with sigma_k [K], and the numbers of spec/1 5.
+    """The target against the activation at ``penalty``: c_k [K], sigma_k [K], numbers of docs/theory.md section 3.
 
     ``tails`` [K]: the risk that degrees up to k leave.  ``depth``: S* at E_sparse for neurons of any weight
     up to RADIUS; None where the search does not apply, for ``depth_reason``.

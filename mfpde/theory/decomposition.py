@@ -227,7 +227,7 @@ def statistical_constant(table: Tabulated, end: Stationary) -> float:
         C = E[(r^2 + s^2) |(tau + Sigma L)^-1 Sigma(., x)|^2] - |E[r (tau + Sigma L)^-1 Sigma(., x)]|^2,
 
     r = l'(f_pi(x), y): the linear response of the Gibbs fixed point to the fluctuation of the sampled first variation
-    (spec/1 section 2.7, there for the square loss).  ``table`` holds the population law and ``end`` its measure.
+    (derived here; for the square loss docs/theory.md).  ``table`` holds the population law and ``end`` its measure.
     """
     problem, found = table.problem, linear_response(table, end)
     r = problems.loss_slopes(problem, end.f)

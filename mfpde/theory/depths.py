@@ -1,7 +1,7 @@
 """How many Hermite degrees of a network determine its neurons: moment-variety depth and orbit depth.
 
 For S atoms and x ~ N(0, I_d), let T_k, k in K(sigma), be the moment tensors of mfpde.theory.ridge. Two depths
-(spec/1 4.4; mfpde's reading, the article's text was not available):
+(docs/theory.md; mfpde's reading of arXiv:2605.24710, whose text was not available):
   variety depth  the least D for which T_(<=D) is finite-to-one near generic atoms, up to continuous symmetries: the
                  Jacobian has the rank of the parameters less the dimension of the orbit;
   orbit depth    the least D for which equal T_(<=D) of any two S-atomic networks make them one orbit.
@@ -178,8 +178,8 @@ def law_rank(
     """Whether the values of f at the nodes x [n, d] with weights [n] determine the parameters near ``atoms``.
 
     An empirical law caps every depth: with fewer distinct nodes than parameters modulo the orbit the variety depth is
-    infinite (spec/1 4.4). The derivative by each parameter is scaled to size 1 before ranks are counted; the norm of w
-    is free unless ``free`` is "direction".
+    infinite (docs/theory.md). The derivative by each parameter is scaled to size 1 before ranks are counted; the norm
+    of w is free unless ``free`` is "direction".
     """
     z = x @ atoms.w.T + atoms.b
     values, slopes = evaluate(activation, z, hermite), atoms.a * slope_of(activation, z, hermite)
@@ -198,13 +198,13 @@ def law_rank(
 
 
 def orbit_depth(activation: str, dimension: int, atoms: int, hermite: Sequence[float] = ()) -> OrbitDepth:
-    """Worst-case orbit depth for unit vectors and Gaussian inputs, dimension >= 2 (spec/1 4.5).
+    """Worst-case orbit depth for unit vectors and Gaussian inputs, dimension >= 2 (docs/theory.md).
 
     T_k on the sphere contains T_(k-2), ..., so that only the largest odd and even degree up to D matter. Equal tensors
     mean a signed measure on 2S points that annihilates these polynomials: products of S affine forms (2S - 1 linear
     forms for one parity) separate them, and on a great circle fewer functions than points do not. For relu, gelu and
-    softplus the same for the even part, with the first moment beside it: S up to S = 2, then 2S, which spec/1 has as an
-    upper bound and mfpde.theory.twins shows to be sharp. ConfigError for dimension < 2, where the sphere is two points.
+    softplus the same for the even part, with the first moment beside it: S up to S = 2, then 2S, an upper bound that
+    mfpde.theory.twins shows to be sharp. ConfigError for dimension < 2, where the sphere is two points.
     """
     if dimension < 2 or atoms < 1:
         raise ConfigError("dimension", f"is {dimension} with {atoms} atoms; closed forms need at least 2 and 1")

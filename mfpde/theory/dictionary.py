@@ -6,7 +6,7 @@ In the orthonormal atoms h_k(<u_j, .>) the penalised problem  min over beta of 1
 penalty sum |beta_jk|  has the solution beta = sign(sigma c) (|sigma c| - penalty)_+ / sigma^2: S_up counts the entries
 that survive, E_sparse is what is then missed, and the Barron-Hermite norm sum |c|/|sigma| bounds both,
 
-    S_up <= max sigma_k^2 |f*|_BH / penalty,      E_sparse <= penalty |f*|_BH        (spec/1 5.2).
+    S_up <= max sigma_k^2 |f*|_BH / penalty,      E_sparse <= penalty |f*|_BH        (docs/theory.md).
 
 All names here are mfpde's reading of arXiv:2605.24710; the article's text was not available.
 """

@@ -1,8 +1,8 @@
 """Generators of the realization symmetry: random moves on the neurons that leave the network's function alone.
 
-One list per activation (spec/1 4.3; mfpde's reading of "finite-rank realization symmetry", the article's text was not
-available). Every move takes atoms and a generator of random numbers and returns atoms of the same function, up to
-round-off; the canonical form of mfpde.theory.symmetry undoes them all.
+One list per activation (docs/theory.md; mfpde's reading of "finite-rank realization symmetry" in arXiv:2605.24710,
+whose text was not available). Every move takes atoms and a generator of random numbers and returns atoms of the same
+function, up to round-off; the canonical form of mfpde.theory.symmetry undoes them all.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Inner products of ridge functions in L2 of the standard Gaussian law, with biases, and L2 distances of networks.
 
-E[sigma(<v, x> + b) sigma(<v', x> + b')] = sum_k c_k(|v|, b) c_k(|v'|, b') cos^k of the angle (Mehler; spec/1 4.1). The
+E[sigma(<v, x> + b) sigma(<v', x> + b')] = sum_k c_k(|v|, b) c_k(|v'|, b') cos^k of the angle (Mehler). The
 series ends for polynomials and converges geometrically for entire sigma and like exp(-delta sqrt(k)) for tanh, sigmoid
 and softplus. For relu it is too slow, but its second derivative in the cosine is a normal density (Plackett 1954):
 with the standardised thresholds beta = b/|v|,

@@ -2,7 +2,7 @@
 
 For x ~ N(0, I_d) and u = w/|w| a neuron is sum_k c_k(|w|, b) h_k(<u, x>), c_k(r, b) = E[sigma(r Z + b) h_k(Z)] with
 h_k = He_k / sqrt(k!), so that f = sum_s a_s sigma(<w_s, x> + b_s) has the moment tensors T_k = sum_s a_s c_k u_s^(x k)
-in Sym^k(R^d) and, by Parseval, ||f||^2 = sum_k ||T_k||^2 (spec/1 4.1).
+in Sym^k(R^d) and, by Parseval, ||f||^2 = sum_k ||T_k||^2 (docs/theory.md).
 
 Everything follows from the mean E sigma(r Z + b) and the slopes s_k = E[sigma'(r Z + b) h_k(Z)]: by parts
 c_k = r s_(k-1) / sqrt(k), dc_k/db = s_k, dc_k/dr = sqrt(k) s_(k-1) + sqrt(k+1) s_(k+1).
@@ -94,9 +94,9 @@ def radial_derivative(
 def active_degrees(
     activation: str, kmax: int, tolerance: float = 1e-12, radius: float = 1.0, hermite: Sequence[float] = ()
 ) -> tuple[int, ...]:
-    """K(sigma) up to kmax: the degrees k with |c_k(radius, 0)| > tolerance, spec/1 4.1.
+    """K(sigma) up to kmax: the degrees k with |c_k(radius, 0)| > tolerance (docs/theory.md).
 
-    mfpde's reading; the article's text was not available.
+    mfpde's reading of arXiv:2605.24710; the article's text was not available.
     """
     found = np.abs(ridge_coefficients(activation, kmax, radius, 0.0, hermite)) > tolerance
     return tuple(int(k) for k in np.flatnonzero(found))

@@ -1,8 +1,9 @@
 """The realization symmetry of each activation: a canonical form of atomic measures, and when two networks are one.
 
 Two finite networks are in one orbit when permutations, merging of equal neurons, dropping of inactive ones, the sign
-and scale symmetries of the activation and its linear relations of finite rank turn one into the other (spec/1 4.3;
-mfpde's reading of "finite-rank realization symmetry", the article's text was not available). The relations come from
+and scale symmetries of the activation and its linear relations of finite rank turn one into the other (docs/theory.md;
+mfpde's reading of "finite-rank realization symmetry" in arXiv:2605.24710, whose text was not available). The relations
+come from
   sigma(-z) = 2c - sigma(z)      tanh, erf, sin (c = 0), sigmoid (c = 1/2): a flip leaves a constant,
   sigma(-z) = sigma(z) - 2l z    quadratic (l = 0), relu, softplus, gelu (l = 1/2): a flip leaves a linear function,
 so the canonical form of a network is a set of neurons, a linear function and a constant. With it orbits are functions:

@@ -1,6 +1,6 @@
 """Two different networks with equal moment tensors up to a degree: witnesses that bound the orbit depth from below.
 
-``twins`` builds them where spec/1 4.5 proves that they exist, on a great circle: there polynomials of degree D have
+``twins`` builds them where docs/theory.md proves that they exist, on a great circle: there polynomials of degree D have
 2D + 1 dimensions (D + 1 for one parity), and a signed measure on 2S points annihilates them if that is fewer than 2S;
 its halves are the two networks. ``find_twin`` looks for them by Gauss and Newton's method where no closed form is known
 (free weights, generic atoms): a twin that it finds bounds the depth from below, none found over all starts is evidence,
@@ -45,8 +45,8 @@ class NumericDepth:
 def twins(activation: str, dimension: int, atoms: int, hermite: Sequence[float] = ()) -> tuple[Atoms, Atoms]:
     """Two networks of ``atoms`` unit directions, equal in every T_k with k < orbit depth and not the same function.
 
-    The separation example of spec/1 4.5 for tanh, dimension 3 and 3 atoms: equal up to degree 4, variety depth 3. All
-    directions lie in the plane of the first two coordinates. ConfigError where there is no closed form.
+    The separation example of docs/theory.md for tanh, dimension 3 and 3 atoms: equal up to degree 4, variety depth 3.
+    All directions lie in the plane of the first two coordinates. ConfigError where there is no closed form.
     """
     known = orbit_depth(activation, dimension, atoms, hermite)
     if known.depth is None or not known.exact:

@@ -4,7 +4,7 @@
 ``orders``          convergence in space and time in dimension 1, 2, 3 against exact solutions
 ``structure``       mass, signs, energy decay, stationary measures, radial weight, symmetry reduction
 ``references``      numbers known to many digits: linear network, Desai-Zwanzig, Kuramoto, tanh neuron
-``identities``      Pythagoras, duals, dissipation and virial of spec/1 section 2.3; the logistic certificate
+``identities``      Pythagoras, duals, dissipation and virial (docs/theory-main.md); the logistic certificate
 ``cases``           exact solutions put on grids
 ``check``           one line of the table
 ==================  ==========================================================================================

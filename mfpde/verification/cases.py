@@ -19,7 +19,7 @@ from mfpde.problem import Network, Population, Problem, network_coordinates
 Array = NDArray[np.float64]
 
 TANH_TARGET = Population(1, "tanh", gain=1.5, scale=0.8)
-# mean and covariance of (a, w) at the start of the linear network of spec/5 C5
+# mean and covariance of (a, w) at the start of the linear network
 LINEAR_START = (np.array([0.8, 0.5]), 0.15 * np.eye(2))
 
 
@@ -120,7 +120,7 @@ def small_temperature_case() -> ExactCase:
 
 
 def linear_network_case() -> ExactCase:
-    """Both layers of f(x) = int a w x drho trained on y = x (spec/5 C5)."""
+    """Both layers of f(x) = int a w x drho trained on y = x (mfpde.exact.linear_network)."""
     problem = network_problem("identity", Population(1, "hermite", (0.0, 1.0)), ("a", "w"), 0.1, 0.5, count=12)
 
     def density(points: Array, time: float) -> Array:

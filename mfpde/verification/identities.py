@@ -1,4 +1,9 @@
-"""The exact identities I1 to I5 of spec/1 section 2.3 on networks, and the certificate for the logistic loss."""
+"""The exact identities I1 to I5 on networks, and the certificate for the logistic loss.
+
+For the square loss they are the table of docs/theory-main.md: I1 the distance to the end (Pythagoras), I2 both
+together, I3 dissipation, I4 the duality gap, I5 virial. I4 is due to Nitanda, Wu and Suzuki (2022), known here from
+notes on their article; the others are derived here.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def certified(problem: Problem, grid: Grid, mean: tuple[float, ...], variance: f
 
 
 def linear_network_numbers() -> list[Check]:
-    """Overlap M = E a w of the linear network (spec/5 C5): at rest, and at t = 4 by Richardson over two grids."""
+    """Overlap M = E a w of mfpde.exact.linear_network: at rest, and at t = 4 by Richardson over two grids."""
     case = cases.linear_network_case()
     exact = linear_network.stationary(target=1.0, weight_decay=0.5, temperature=0.1)
     end = certified(case.problem, cases.box_grid(case.problem, ((-8.0, 8.0),) * 2, 128), (0.8, 0.5), 0.15)
@@ -43,7 +43,7 @@ def linear_network_numbers() -> list[Check]:
 
 
 def desai_zwanzig_numbers() -> list[Check]:
-    """The magnetised branch at kappa = 1 and the critical temperatures at kappa = 1/2 and 1 (spec/5 C2)."""
+    """The magnetised branch at kappa = 1, critical temperatures at kappa = 1/2 and 1 (mfpde.exact.desai_zwanzig)."""
     branch = {0.1: 0.9410911404347, 0.2: 0.8514788571765, 0.3: 0.7054952732089, 0.4: 0.4471064266634}
     rows = []
     for temperature, mean in branch.items():
@@ -71,7 +71,7 @@ def _critical_temperature(strength: float) -> float:
 
 
 def kuramoto_numbers() -> list[Check]:
-    """Order parameter at K/K_c = 1.05, 1.1 and 2 (spec/5 C3), and the free energy of the synchronised law."""
+    """Order parameter at K/K_c = 1.05, 1.1 and 2, free energy of the synchronised law (mfpde.exact.kuramoto)."""
     rows = []
     for ratio, r in ((1.05, 0.303689343806), (1.1, 0.413388513064), (2.0, 0.831462024754)):
         problem = pairwise_problem(0.5, potential="none", interaction="cosine", strength=ratio)
@@ -83,7 +83,7 @@ def kuramoto_numbers() -> list[Check]:
 
 
 def tanh_neuron_numbers() -> list[Check]:
-    """Row 1 of spec/1 section 2.8: tanh(theta x) on 60 Gauss-Hermite nodes, to six digits and better."""
+    """mfpde.exact.references.TANH_NEURON: tanh(theta x) on 60 Gauss-Hermite nodes, to six digits and better."""
     row = references.TANH_NEURON
     law = Population(1, "tanh", gain=row.target_gain, scale=row.target_scale)
     problem = cases.network_problem("tanh", law, ("w",), row.temperature, row.weight_decay)

@@ -214,7 +214,7 @@ def _chaos_reference(m: Members) -> dict[str, Any] | None:
 
 
 def _optimization_reference(m: Members) -> dict[str, Any]:
-    """2 (F - F*) bounds the term in the norm of the data trained on (identity I1)."""
+    """2 (F - F*) bounds the term in the norm of the data trained on (I1 of mfpde.verification)."""
     table = m.setting.trained
     gap = energy_gap(table, m.moved.mass, table.predict(m.moved.mass), m.rest)
     return {"twice_free_energy_gap": 2.0 * gap}

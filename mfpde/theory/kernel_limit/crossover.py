@@ -1,7 +1,7 @@
 """How far the flow at finite alpha is from its limit, and the power of alpha with which it approaches.
 
 Theorem 8 of Mei, Misiakiewicz, Montanari (2019) bounds ||u^alpha - u*|| by a constant over alpha. The first correction
-is odd in a: it vanishes for a law that is invariant under a -> -a, where the rate is alpha^-2 (spec, checked here).
+is odd in a: it vanishes for a law that is invariant under a -> -a, where the rate is alpha^-2 (derived here).
 """
 
 from __future__ import annotations

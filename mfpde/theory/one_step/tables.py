@@ -7,7 +7,7 @@ with z the component of x along zeta and xi_i independent normal numbers; for ev
     mu0 = E sigma(h + sqrt(c) xi),   mu1 = E sigma',   nu = E sigma'' / 2,   mu2^2 = Var sigma - c mu1^2,
 
 and for the target  E[y | kappa], E[z y | kappa], E[y^2 | kappa].  Derivatives enter by Stein's lemma, so that kinks
-cost nothing.  Source: Cui et al. 2024, section 3; the term nu delta_i: docs/one-step.md.
+cost nothing.  Source: the authors' code of Cui et al. (2024); the term nu delta_i: docs/one-step.md.
 """
 
 from __future__ import annotations

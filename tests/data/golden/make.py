@@ -21,7 +21,7 @@ from mfpde.cli.main import main
 from mfpde.io import store
 
 HERE = Path(__file__).resolve().parent
-MOST_BYTES = 50_000  # spec/7 section C, item 17
+MOST_BYTES = 50_000  # of a file: they are kept in the repository for ever
 
 STUDY = """
 title = "golden: tanh learns tanh"
