@@ -2,6 +2,6 @@
 
 import sys
 
-from mfpde.cli.main import main
+from mfpde.cli.main import entry
 
-sys.exit(main())
+sys.exit(entry())

@@ -115,7 +115,7 @@ def test_the_wheel_says_what_it_is(made: Distributions) -> None:
     assert (about["Name"], about["Version"], about["Requires-Python"]) == ("mfpde", mfpde.__version__, ">=3.11")
     assert about["License-Expression"] or about["License"] == "BSD-3-Clause"
     assert about.get_payload().lstrip().startswith("# mfpde")
-    assert "mfpde = mfpde.cli.main:main" in commands
+    assert "mfpde = mfpde.cli.main:entry" in commands
     assert len(licences) == 2
 
 
