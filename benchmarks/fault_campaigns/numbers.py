@@ -117,7 +117,7 @@ def _patched(place: str, now: Any) -> Iterator[None]:
 
 
 def cadence(_: int, folder: Path) -> Tally:
-    """Processor seconds of one save of the default study, as a share of the default interval of 10 seconds."""
+    """Processor seconds of one save of the default study, as a share of the default interval of 30 seconds."""
     from mfpde.cli.main import main
 
     tally, spent = Tally("checkpoints of the default study"), [0.0]
@@ -137,7 +137,7 @@ def cadence(_: int, folder: Path) -> Tally:
             raise RuntimeError("the default study failed")
     finally:
         store.write = write
-    share = tally.largest["seconds of one save, processor"] / 10.0
+    share = tally.largest["seconds of one save, processor"] / 30.0
     tally.watch("share of the default interval, per cent", 100.0 * share)
     tally.require(share <= 0.02, "shares above 2 %", share)
     return tally

@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser, saved: str) -> None:
     parser.add_argument(
         "--checkpoint",
         type=_seconds,
-        default=10.0,
+        default=30.0,
         metavar="SECONDS",
-        help=f"save {saved} this often (default: 10)",
+        help=f"save {saved} this often (default: 30)",
     )
     parser.add_argument("--no-figures", action="store_true", help="draw nothing")
 

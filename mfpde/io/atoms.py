@@ -51,7 +51,7 @@ def run_atoms(
     path: str,
     *,
     resume: bool = False,
-    checkpoint: float = 10.0,
+    checkpoint: float = 30.0,
     report: Callable[[float, float], None] | None = None,
 ) -> AtomLimit:
     """Integrate the atoms of ``study`` and write ``path``; ``report(time, free_energy)`` at stored times."""

@@ -41,7 +41,7 @@ EDGE_WARNING = 1e-6
 
 @numerical
 def run_limit(
-    study: Study, path: str, *, resume: bool = False, checkpoint: float = 10.0, report: Report | None = None
+    study: Study, path: str, *, resume: bool = False, checkpoint: float = 30.0, report: Report | None = None
 ) -> Limit:
     """Integrate the limit of ``study`` and write it to ``path``; ``report(time, free_energy, gap)`` after every step.
 

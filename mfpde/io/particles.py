@@ -60,7 +60,7 @@ def run_particles(
     *,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     resume: bool = False,
-    checkpoint: float = 10.0,
+    checkpoint: float = 30.0,
     report: Callable[[float], None] | None = None,
     ranks: Ranks = ALONE,
 ) -> Particles:
