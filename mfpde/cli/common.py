@@ -74,15 +74,16 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a key of the study, VALUE in TOML; repeatable",
     )
-    group.add_argument("--seed", type=_count(0), metavar="N", help="the same as --set output.seed=N")
-    group.add_argument("--threads", type=_count(1), metavar="N", help="threads; the result does not depend on it")
+    group.add_argument("--seed", type=count(0), metavar="N", help="the same as --set output.seed=N")
+    group.add_argument("--threads", type=count(1), metavar="N", help="threads; the result does not depend on it")
     group.add_argument("--dry-run", action="store_true", help="print the resolved study and estimates, run nothing")
     exclusive = group.add_mutually_exclusive_group()
     exclusive.add_argument("--resume", action="store_true", help="continue what an interrupted run left")
     exclusive.add_argument("--overwrite", action="store_true", help="replace existing output")
 
 
-def _count(least: int) -> Any:
+def count(least: int) -> Any:
+    """An argparse type: integers of at least ``least``."""
     def integer(text: str) -> int:
         if not re.fullmatch(r"\d{1,18}", text) or int(text) < least:
             raise argparse.ArgumentTypeError(f"{text[:40]!r} is not an integer of at least {least}")

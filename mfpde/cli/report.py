@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--follow",
         nargs="?",
-        type=common._count(1),
+        type=common.count(1),
         const=FOLLOWED,
         metavar="SECONDS",
         help=f"while the run goes on, write the page anew every so often (default: {FOLLOWED}); it reloads itself",

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=V,KEY=V,...",
         help="one run by the keys it sets; repeatable; with --grid each is combined with all of the grid",
     )
-    parser.add_argument("--jobs", type=common._count(1), default=1, metavar="N", help="runs at a time (default: 1)")
+    parser.add_argument("--jobs", type=common.count(1), default=1, metavar="N", help="runs at a time (default: 1)")
     parser.add_argument("-o", "--output", metavar="DIR", help="where to write (default: STUDY-sweep)")
     parser.add_argument("--only", choices=PARTS, help="run this part alone")
     parser.add_argument("--no-figures", action="store_true", help="draw nothing")

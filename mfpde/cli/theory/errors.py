@@ -44,12 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="data drawn from the population, or the word population (default: 100 where a grid carries them)",
     )
     parser.add_argument(
-        "--width", type=common._count(1), metavar="N", help="neurons (default: the smallest width of the study)"
+        "--width", type=common.count(1), metavar="N", help="neurons (default: the smallest width of the study)"
     )
     parser.add_argument("--time", type=runner.positive, metavar="t", help="of training (default: that of the study)")
     parser.add_argument(
         "--draws",
-        type=common._count(2),
+        type=common.count(2),
         metavar="R",
         help="independent networks, and data sets of a sweep over n (default: 32; in sweeps as the work allows)",
     )
@@ -68,7 +68,7 @@ def _samples(text: str) -> int:
     if text == "population":
         return 0
     try:
-        return int(common._count(1)(text))
+        return int(common.count(1)(text))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
             f"{text[:40]!r} is neither an integer of at least 1 nor the word population"

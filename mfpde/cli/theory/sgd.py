@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--replicas",
-        type=common._count(2),
+        type=common.count(2),
         metavar="R",
         help="networks of the largest width, narrower ones get more (default: those of the study)",
     )

@@ -29,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--orders",
-        type=common._count(1),
+        type=common.count(1),
         metavar="K",
         help="demand moments up to this order (default: all that the grid or the ensemble carries, up to 24)",
     )
     parser.add_argument(
         "--width",
-        type=common._count(1),
+        type=common.count(1),
         metavar="N",
         help="of an ensemble, networks of N neurons (default: the widest)",
     )
