@@ -84,6 +84,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 def count(least: int) -> Any:
     """An argparse type: integers of at least ``least``."""
+
     def integer(text: str) -> int:
         if not re.fullmatch(r"\d{1,18}", text) or int(text) < least:
             raise argparse.ArgumentTypeError(f"{text[:40]!r} is not an integer of at least {least}")
