@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg  # noqa: F401  (a limit holds for libraries that are loaded)
 from threadpoolctl import threadpool_limits
 
 
@@ -19,9 +21,13 @@ def _strict_floating_point() -> Iterator[None]:
     np.seterr(**before)
 
 
-@pytest.fixture
-def one_blas_thread() -> Iterator[None]:
-    """Products of matrices by one thread: their bits are compared, and two threads on small blocks are slower."""
+@pytest.fixture(autouse=True, scope="session")
+def _one_blas_thread() -> Iterator[None]:
+    """Products of matrices by one thread, as in every command of mfpde.
+
+    Bits are compared; and threads of processes that share the processors wait for each other, ten times as long as
+    they compute where a test multiplies many small blocks.
+    """
     with threadpool_limits(1):
         yield
 
@@ -38,3 +44,13 @@ def _usual_interrupt() -> None:
     on_main_thread = threading.current_thread() is threading.main_thread()
     if on_main_thread and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Processes take the tests in their order and steal at the end: what a file shares is computed in one of them."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)

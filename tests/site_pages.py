@@ -96,20 +96,28 @@ def broken(site: Path) -> Iterator[str]:
             yield f"{path.relative_to(site)} loads {address} from another host"
 
 
-def shown_badly(page: Page, path: Path, width: int) -> list[str]:
-    """What is wrong with a page as a browser of this width shows it, as sentences."""
+def shown_badly(page: Page, path: Path, *widths: int) -> list[str]:
+    """What is wrong with a page as a browser shows it that is made as wide as each of these in turn, as sentences."""
     page.errors.clear()
     page.requests.clear()
-    page.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+    _resize(page, widths[0])
     page.open(path)
     page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise.then(() => 1)")
     page.evaluate("[...document.images].forEach(image => image.loading = 'eager')")
-    page.evaluate("Promise.all([...document.images].map(image => image.decode().catch(() => 0))).then(() => 1)")
-    found = [f"error {error[:300]}" for error in page.errors]
+    found = []
+    for width in widths:
+        _resize(page, width)
+        page.evaluate("new Promise(drawn => requestAnimationFrame(() => setTimeout(() => drawn(1))))")
+        page.evaluate("Promise.all([...document.images].map(image => image.decode().catch(() => 0))).then(() => 1)")
+        found += [f"image missing: {name}" for name in page.missing_images()]
+        found += [f"raw formula: {text}" for text in page.evaluate(RAW)]
+        across = page.evaluate("document.documentElement.scrollWidth")
+        if across > width:
+            found.append(f"is {across} pixels wide in a window of {width}")
+    found += [f"error {error[:300]}" for error in page.errors]
     found += [f"asks for {address}" for address in page.requests if not address.startswith(("file:", "data:", "blob:"))]
-    found += [f"image missing: {name}" for name in page.missing_images()]
-    found += [f"raw formula: {text}" for text in page.evaluate(RAW)]
-    across = page.evaluate("document.documentElement.scrollWidth")
-    if across > width:
-        found.append(f"is {across} pixels wide in a window of {width}")
     return found
+
+
+def _resize(page: Page, width: int) -> None:
+    page.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)

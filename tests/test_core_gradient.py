@@ -40,16 +40,17 @@ def both(name: str, theta: np.ndarray, x: np.ndarray, y: np.ndarray, precision: 
 def test_keeping_changes_no_bit(
     name: str, precision: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every activation, odd sizes, several replicas in a group: near, streamed, and evaluated twice."""
-    monkeypatch.setattr(gradient, "WORTH_NEAR", -1)
-    monkeypatch.setattr(gradient, "WORTH_FAR", -1)
+    """Every activation, odd sizes, several replicas in a group: near and streamed, values alone and with slopes."""
     theta, x, y = networks(rng, 5, 83, 21, 3)
-    apart, together = both(name, theta, x, y, precision)
-    np.testing.assert_array_equal(together, apart)
-    monkeypatch.setattr(gradient, "NEAR_CACHE", 1)
-    np.testing.assert_array_equal(both(name, theta, x, y, precision)[1], apart)
-    monkeypatch.setattr(gradient, "LARGEST", 1)
-    np.testing.assert_array_equal(both(name, theta, x, y, precision)[1], apart)
+    numbers = (96 * 8 if precision == "double" else 128 * 4) * 24
+    for where in (interaction.NEAR, interaction.FAR):
+        for slopes in (False, True)[: 1 if CODES[name] in FROM_VALUE else 2]:
+            kept = interaction.Keeping(where, slopes), (1 + slopes) * numbers
+            monkeypatch.setattr(gradient, "_keeping", lambda *size, kept=kept: kept)
+            for near in (1 << 20, 1):
+                monkeypatch.setattr(gradient, "NEAR_CACHE", near)
+                apart, together = both(name, theta, x, y, precision)
+                np.testing.assert_array_equal(together, apart)
 
 
 def test_the_gradient_is_that_of_the_naive_twin(rng: np.random.Generator) -> None:
@@ -94,6 +95,10 @@ def test_what_is_kept_is_what_was_stated(rng: np.random.Generator) -> None:
     assert kept_bytes(CODES["relu"], 1, 20, 10, 2) == kept_bytes(CODES["relu"], 1, 10**5, 256, 10) == 0
     assert kept_bytes(CODES["relu"], 1, 10**5, 256, 50) > 0
     assert kept_bytes(code, 1, 10**7, 64, 2) == 0
+    # slopes as well, where the value does not tell them and evaluating them costs more than memory; if they fit
+    assert kept_bytes(CODES["erf"], 1, 10**6, 64, 2) == 10**6 * 64 * 8
+    assert kept_bytes(CODES["erf"], 1, 10**4, 4096, 50) == 2 * 10_016 * 4096 * 8
+    assert kept_bytes(CODES["erf"], 1, 10**6, 100, 50) == 10**6 * 100 * 8
     room = Room()
     theta, x, y = networks(rng, 3, 3000, 100, 2)
     gradient_batch(code, NONE, theta, x, lambda f: f - y, np.empty_like(theta), room)

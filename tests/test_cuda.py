@@ -28,6 +28,9 @@ from mfpde.core.quadrature import hermite_coefficients
 Array = np.ndarray
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+if SIMULATED and hasattr(os, "sched_setaffinity"):
+    # the threads of the simulator take turns with Python's lock; on several processors they fight for it, twice as long
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 HERMITE = np.array([0.2, -0.7, 0.5, 0.3, 0.15])
 # the config refuses the other one on a GPU
 ON_DEVICE = sorted(CODES.keys() - {"piecewise-linear"})

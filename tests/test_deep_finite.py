@@ -21,8 +21,6 @@ from mfpde.theory.deep.space import LimitSettings
 from mfpde.theory.deep.trajectory import collect, summarise
 from mfpde.theory.deep.width_law import width_law
 
-pytestmark = pytest.mark.usefixtures("one_blas_thread")
-
 MUP = PARAMETRIZATIONS["mup"]
 
 

@@ -20,8 +20,6 @@ from mfpde.theory.deep.problem import DeepProblem, Multipliers, data_order, one_
 from mfpde.theory.deep.space import LimitSettings, SampledSpace
 from mfpde.theory.deep.trajectory import Summary, collect, summarise
 
-pytestmark = pytest.mark.usefixtures("one_blas_thread")
-
 # by another program with 2 to 48 times the samples: loss at the times, f_5 of four points, lambda_min of Phi^l at
 # t = 30 (eta = 2, tanh, eight points)
 TIMES = (1, 2, 5, 10, 20, 30)

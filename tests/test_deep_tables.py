@@ -10,8 +10,6 @@ from mfpde.theory.deep.limit import run
 from mfpde.theory.deep.problem import DeepProblem
 from mfpde.theory.deep.space import LimitSettings
 
-pytestmark = pytest.mark.usefixtures("one_blas_thread")
-
 POINTS, STEPS = 3, 10
 
 

@@ -31,8 +31,6 @@ from mfpde.theory.deep.tangent import lazy_trajectory, tangent_kernel, theta_of
 from mfpde.theory.deep.trajectory import Summary, Trajectory, summarise
 from mfpde.theory.kernel_limit.kernels import GaussianNeuron, Tangent, gaussian_kernel
 
-pytestmark = pytest.mark.usefixtures("one_blas_thread")
-
 
 def erf_kernel(gram: np.ndarray, depth: int) -> np.ndarray:
     """Theta of docs/deep.md for erf, by the arcsine recursion."""

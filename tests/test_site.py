@@ -133,7 +133,8 @@ def test_checks_find_what_is_broken_and_nothing_else(wrong: str | None, tmp_path
 def test_browser_finds_raw_formulas_missing_images_and_foreign_requests(tmp_path: Path) -> None:
     with browser(tmp_path / "profile") as page:
         assert shown_badly(page, _small_site(tmp_path, image="dot.png") / "page.html", 2200) == []
-        assert any("pixels wide" in text for text in shown_badly(page, tmp_path / "page.html", PHONE))
+        (narrow,) = shown_badly(page, tmp_path / "page.html", 2200, PHONE)
+        assert narrow.endswith(f"pixels wide in a window of {PHONE}")
         found = "\n".join(shown_badly(page, _small_site(tmp_path, **BROKEN) / "page.html", DESKTOP))
     assert all(words in found for words in ("raw formula: raw $x_q$", "image missing: picture", "asks for https://"))
 
@@ -173,9 +174,6 @@ def test_site_is_whole_and_every_page_is_shown_as_meant(tmp_path: Path) -> None:
     assert ("no Chromium here" in said) == (executable() is None)
     with browser(tmp_path / "profile") as page:
         wrong = {
-            f"{path.relative_to(site)} at {width}": found
-            for path in pages
-            for width in (DESKTOP, PHONE)
-            if (found := shown_badly(page, path, width))
+            str(path.relative_to(site)): found for path in pages if (found := shown_badly(page, path, DESKTOP, PHONE))
         }
     assert wrong == {}

@@ -702,7 +702,7 @@ def test_killed_at_random_moments(number: int, study: Path, tmp_path: Path) -> N
 )
 def test_killed_at_many_random_moments(number: int, extra: list[str], study: Path, tmp_path: Path) -> None:
     arguments = [argument for text in extra for argument in ("--set", text)]
-    _kill_at_random(number, 100, 0.2, study, tmp_path / "killed", *LONGER, *arguments)
+    _kill_at_random(number, 40, 0.2, study, tmp_path / "killed", *LONGER, *arguments)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -54,12 +54,24 @@ _EXPONENTIAL_SINGLE = (0.00139506003, 0.0083689537, 0.0416662042, 0.166665183, 0
 
 
 def _of_decay(series: Sequence[float]) -> list[float]:
-    """Coefficients of (e^(-2 r) - 1) / r from those of (e^r - 1 - r) / r^2, exact."""
-    return [*(c * (-2.0) ** (len(series) + 1 - k) for k, c in enumerate(series)), -2.0]
+    """Coefficients of (e^(-r / 2) - 1) / r from those of (e^r - 1 - r) / r^2, exact."""
+    return [*(c * (-0.5) ** (len(series) + 1 - k) for k, c in enumerate(series)), -0.5]
 
 
 _exponential_series = polynomial(_EXPONENTIAL, _EXPONENTIAL_SINGLE)
-_decay_series = polynomial(_of_decay(_EXPONENTIAL), _of_decay(_EXPONENTIAL_SINGLE))
+_density_series = polynomial(_of_decay(_EXPONENTIAL), _of_decay(_EXPONENTIAL_SINGLE))
+# (tanh(r) / r - 1) / r^2 in r^2 for |r| <= log(2) / 4 (fit 4e-18, 2e-10)
+_tanh_series = polynomial(
+    (
+        0.0034447156771269666,
+        -0.008857298765524067,
+        0.02186937041140857,
+        -0.05396825277786324,
+        0.1333333333278128,
+        -0.3333333333333248,
+    ),
+    (-0.052725995, 0.1333118, -0.333333227),
+)
 # (atanh(s) / s - 1) / s^2 in s^2 for 0 <= s <= 1/3 (fit 5e-17, 5e-9)
 _atanh_series = polynomial(
     (
@@ -102,46 +114,34 @@ _cosine_series = polynomial(
     ),
     (-2.61924785e-07, 2.476924e-05, -0.00138885682, 0.0416666557),
 )
-# erf(z / sqrt 2) / z = P / Q in z^2 below the limit (fit 2e-17, 2e-9); in double all coefficients are positive, so
-# that no digits are lost; Estrin's scheme rounds less often on the way than Horner's
-_erf_limit = constant(8.3, 5.6)
-_erf_top = polynomial(
+# where e^(-z^2 / 2) leaves the normal numbers
+_density_limit = constant(37.6, 13.1)
+# (1 - e^(z^2 / 2) erfc(z / sqrt 2)) / z = P / Q for z >= 0, weighted for the error in erf(z / sqrt 2) (fit 2e-17,
+# 2e-10): all coefficients are positive, so that no digits are lost
+_mills_top = polynomial(
     (
-        2.811600374240824e-21,
-        7.865908868062793e-18,
-        2.316092769284248e-15,
-        2.353637856113869e-13,
-        1.852928493008807e-11,
-        9.253497867109608e-10,
-        4.275910324864088e-08,
-        1.2453524957837248e-06,
-        3.760974964401514e-05,
-        0.0006042820612147603,
-        0.01165863332599483,
-        0.07749560571508762,
-        0.7978845608028653,
+        0.00015524101464117456,
+        0.003124304313107936,
+        0.028473910195776924,
+        0.1497878342223395,
+        0.4807084030281848,
+        0.900271363054172,
+        0.7978845608028654,
     ),
-    (-1.43822253e-10, 1.02748298e-07, 1.67183227e-05, 0.000339831516, 0.00959613009, 0.0654702692, 0.797884562),
-    estrin=True,
+    (0.019198481, 0.165950083, 0.55912013, 0.797884561),
 )
-_erf_bottom = polynomial(
+_mills_bottom = polynomial(
     (
-        2.226063527987475e-19,
-        1.644661641488603e-16,
-        2.479539444475657e-14,
-        2.1779793581565897e-12,
-        1.359809783813167e-10,
-        6.460174518674367e-09,
-        2.4000067067462974e-07,
-        7.010577117635796e-06,
-        0.00015927394970169977,
-        0.0027349590682117517,
-        0.033577430784121585,
-        0.263793004889213,
+        0.00015524050352886995,
+        0.003248190627302451,
+        0.031065111538323895,
+        0.1744571159663417,
+        0.6172429795668811,
+        1.3689158609088963,
+        1.7549798953938431,
         1.0,
     ),
-    (1.96191313e-06, 8.15512103e-05, 0.00193096791, 0.0284804264, 0.248721519, 1.0),
-    estrin=True,
+    (0.019213525, 0.180978011, 0.706485589, 1.3274102, 1.0),
 )
 # atan(t) / t = P / Q in t^2 for 0 <= t <= 1 (fit 6e-18, 8e-10)
 _atan_top = polynomial(
@@ -199,35 +199,52 @@ def log_one_plus(t: Any) -> Any:
 
 @njit(**HELPER)
 def tanh(x: Any) -> Any:
-    """tanh x = (1 - q) / (1 + q), q = e^(-2 |x|), the sign restored; absolute error 3e-16, never beyond [-1, 1].
+    """tanh x, the sign restored at the end; absolute error 3e-16, never beyond [-1, 1].
 
-    With |x| = r - k log(2) / 2 and 1 - q = -(s - 1) - s (e^(-2 r) - 1), s = 2^k; k log 2 in one part, since its error
-    shrinks with s.
+    With |x| = r - k log(2) / 2, s = 2^k and t = tanh r, e^(-2 |x|) = s (1 - t) / (1 + t) makes (1 - e^(-2 |x|)) /
+    (1 + e^(-2 |x|)) to (1 - s + t (1 + s)) / (1 + s + t (1 - s)); k log 2 in one part, since its error shrinks with s.
     """
     size = absolute(x)
     size = select(size > 20.0, 20.0, size)
     shifted = fma(size, -2.0 * _LOG2_E, _round(x))
     r = fma(shifted - _round(x), 0.5 * _LN2, size)
     scale = of_bits((bits_of(shifted) << _mantissa(x)) + _one_bits(x))
-    scaled, series = r * scale, _decay_series(r)
-    return copysign(fma(scaled, series, scale - 1.0) / fma(scaled, series, scale + 1.0), x)
+    u, less, more = r * r, 1.0 - scale, 1.0 + scale
+    t = fma(r * u, _tanh_series(u), r)
+    return copysign(fma(t, more, less) / fma(t, less, more), x)
+
+
+@njit(**HELPER)
+def erf_scaled_with_slope(z: Any) -> Any:
+    """(erf(z / sqrt 2), its derivative sqrt(2 / pi) e^(-z^2 / 2)), both from one exponential.
+
+    With g = e^(-z^2 / 2) = s (1 + p), s = 2^k, and erf(|z| / sqrt 2) = 1 - g e^(z^2 / 2) erfc(|z| / sqrt 2)
+    = (1 - s) - s p + g |z| P(|z|) / Q(|z|): near 0, where s = 1, no digits of a small value are lost. Relative error of
+    the value a few ulp, never beyond [-1, 1]; absolute error of the slope 3e-16, exactly 0 beyond |z| = 37.6 (13.1).
+    """
+    limit, size = _density_limit(z), absolute(z)
+    y = select(size > limit, limit, size)
+    u = y * y
+    shifted = fma(u, -0.5 * _LOG2_E, _round(u))
+    # k log 2 in one part, as in tanh; its relative error is that of the square
+    r = fma(shifted - _round(u), 2.0 * _LN2, u)
+    scale = of_bits((bits_of(shifted) << _mantissa(u)) + _one_bits(u))
+    scaled, series = r * scale, _density_series(r)
+    g = fma(scaled, series, scale)
+    value = fma(g, y * _mills_top(y) / _mills_bottom(y), fma(-scaled, series, 1.0 - scale))
+    return copysign(value, z), select(size > limit, 0.0, _DENSITY * g)
 
 
 @njit(**HELPER)
 def erf_scaled(z: Any) -> Any:
-    """erf(z / sqrt 2) = z P(z^2) / Q(z^2), exactly +-1 beyond |z| = 8.3 (single: 5.6), never beyond [-1, 1]."""
-    limit, size = _erf_limit(z), absolute(z)
-    y = select(size > limit, limit, size)
-    u = y * y
-    result = y * (_erf_top(u) / _erf_bottom(u))
-    result = select(result > 1.0, 1.0, result)
-    return copysign(select(size >= limit, 1.0, result), z)
+    """erf(z / sqrt 2), see erf_scaled_with_slope."""
+    return erf_scaled_with_slope(z)[0]
 
 
 @njit(**HELPER)
 def erf_scaled_slope(z: Any) -> Any:
-    """Derivative of erf(z / sqrt 2): sqrt(2 / pi) e^(-z^2 / 2), twice the standard normal density."""
-    return _DENSITY * exponential(-0.5 * (z * z))
+    """Derivative of erf(z / sqrt 2), twice the standard normal density, see erf_scaled_with_slope."""
+    return erf_scaled_with_slope(z)[1]
 
 
 @njit(**HELPER)

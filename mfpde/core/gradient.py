@@ -3,9 +3,10 @@
     f_q = (1/N) sum_i a_i sigma(z_iq),    z_iq = w_i . x_q + b_i,    out_i = grad_i of sum_q r_q a_i sigma(z_iq)
 
 with r = residual(f). The values sigma(z_iq) are kept from the first pass to the second, which for activations that tell
-their slope by their value needs neither w nor z again: a quarter to a half of the arithmetic. Small networks keep them
-in a near cache, several replicas after the other; large ones stream them through memory where this costs less than
-another evaluation. The results have the same bits either way, and for any number of threads.
+their slope by their value needs neither w nor z again: a quarter to a half of the arithmetic. Where the value does not
+tell it, the slopes are kept as well if there are many inputs. Small networks keep in a near cache, several replicas
+after the other; large ones stream through memory where this costs less than another evaluation. The results have the
+same bits either way, and for any number of threads.
 """
 
 from __future__ import annotations
@@ -17,18 +18,30 @@ from typing import Any
 import numpy as np
 
 from mfpde.core import interaction
-from mfpde.core.activations import FROM_VALUE, OPERATIONS
+from mfpde.core.activations import FROM_VALUE, OPERATIONS, SLOPE_OPERATIONS
 from mfpde.core.activations import series as parameters_of
-from mfpde.core.interaction import DTYPES, FAR, NEAR, Array, Packed, Precision, carry_forward, equal_masses, pull_back
+from mfpde.core.interaction import (
+    DTYPES,
+    FAR,
+    NEAR,
+    NOTHING,
+    Array,
+    Keeping,
+    Packed,
+    Precision,
+    carry_forward,
+    equal_masses,
+    pull_back,
+)
 from mfpde.core.ranks import Share
 from mfpde.core.tiles import NODES, pack_nodes
 from mfpde.core.vector import CACHE_LINE, lanes
 
 NEAR_CACHE = 1 << 20  # bytes that replicas computed together may keep: they stay in the cache of their core
 LARGEST = 1 << 30  # bytes that a single network may keep
-# Operations per value that keeping it must spare, in a cache and beyond; measured: a value costs 16 bytes of traffic,
-# which overlap with the arithmetic as long as there is enough of it (benchmarks/interaction.py)
-WORTH_NEAR, WORTH_FAR = 16, 40
+# Operations that cost as much as keeping a number, in a cache and beyond; measured: the 16 bytes of traffic overlap
+# with the arithmetic as long as there is enough of it (benchmarks/interaction.py)
+COST_NEAR, COST_FAR = 16, 40
 
 
 class Room:
@@ -49,22 +62,30 @@ class Room:
 
 def kept_bytes(code: int, replicas: int, neurons: int, nodes: int, inputs: int, precision: Precision = "double") -> int:
     """Bytes that ``gradient_batch`` of this size holds between the passes; 0 where it evaluates twice instead."""
-    at_once = _replicas_at_once(code, neurons, nodes, inputs, precision)
-    return min(at_once, replicas) * _bytes(neurons, nodes, precision)
+    keeping, size = _keeping(code, neurons, nodes, inputs, precision)
+    return min(_at_once(keeping, size), replicas) * size
 
 
-def _bytes(neurons: int, nodes: int, precision: Precision) -> int:
-    """Of the values of one network, padded to whole vectors and blocks."""
+def _keeping(code: int, neurons: int, nodes: int, inputs: int, precision: Precision) -> tuple[Keeping, int]:
+    """What is worth keeping of one network, and its bytes, padded to whole vectors and blocks."""
     like = np.empty(0, DTYPES[precision])
-    return -(-neurons // lanes(like)) * lanes(like) * -(-nodes // NODES) * NODES * like.itemsize
+    size = -(-neurons // lanes(like)) * lanes(like) * -(-nodes // NODES) * NODES * like.itemsize
+    value, slope, projection = OPERATIONS[code], SLOPE_OPERATIONS.get(code, 0), 2 * inputs
+    tells = code in FROM_VALUE
+    # (numbers kept, operations of the way back): nothing, values, values and slopes
+    choices = [(0, value + slope + projection), (1, 0 if tells else slope + projection), (2, 0)]
+    found, least = (Keeping(NOTHING), 0), float(choices[0][1])
+    for count, again in choices[1 : 2 if tells else 3]:
+        where = NEAR if count * size <= NEAR_CACHE else FAR
+        cost = again + count * (COST_NEAR if where == NEAR else COST_FAR)
+        if count * size <= LARGEST and cost <= least:
+            found, least = (Keeping(where, slopes=count == 2), count * size), cost
+    return found
 
 
-def _replicas_at_once(code: int, neurons: int, nodes: int, inputs: int, precision: Precision) -> int:
-    size = _bytes(neurons, nodes, precision)
-    spared = OPERATIONS[code] + (2 * inputs if code in FROM_VALUE else 0)
-    if size > LARGEST or spared < (WORTH_NEAR if size <= NEAR_CACHE else WORTH_FAR):
-        return 0
-    return max(1, NEAR_CACHE // max(1, size))
+def _at_once(keeping: Keeping, size: int) -> int:
+    """Replicas that are computed together."""
+    return 0 if keeping.where == NOTHING else max(1, NEAR_CACHE // max(1, size))
 
 
 def gradient_batch(
@@ -85,19 +106,17 @@ def gradient_batch(
     and the ranks would not make the same exchanges.
     """
     (replicas, _, neurons), (n, d) = theta.shape, x.shape
-    group = _replicas_at_once(code, neurons, n, d, precision)
-    if group == 0:
+    keeping, size = _keeping(code, neurons, n, d, precision)
+    if keeping.where == NOTHING:
         f = np.empty((replicas, n))
         interaction.predict_batch(code, hermite, theta, x, f, precision, share)
         interaction.pullback_batch(code, hermite, theta, x, residual(f), out, precision)
         return
-    dtype = DTYPES[precision]
-    size = _bytes(neurons, n, precision)
-    keeps = FAR if size > NEAR_CACHE else NEAR
+    dtype, group = DTYPES[precision], _at_once(keeping, size)
     nodes, series = pack_nodes(x, dtype), parameters_of(code, hermite)
     mass = equal_masses(theta, share)
     for first in range(0, replicas, group):
         some = slice(first, min(first + group, replicas))
         kept = room.of((some.stop - first) * size, dtype)
-        f = carry_forward(code, series, theta[some], mass, nodes, n, kept, keeps, share)
-        pull_back(code, series, theta[some], nodes, residual(f), kept, keeps, out[some], share)
+        f = carry_forward(code, series, theta[some], mass, nodes, n, kept, keeping, share)
+        pull_back(code, series, theta[some], nodes, residual(f), kept, keeping, out[some], share)

@@ -17,15 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from mfpde.core import parallel
 from mfpde.core.activations import FROM_VALUE, slope_of_value, value_and_slope
 from mfpde.core.activations import series as parameters_of
-from mfpde.core.compilation import kernel
+from mfpde.core.compilation import HELPER, kernel
 from mfpde.core.ranks import Share, network_spans
 from mfpde.core.tiles import (
     NODES,
@@ -50,10 +51,40 @@ Precision = Literal["double", "single"]
 
 DTYPES: dict[str, Any] = {"double": np.float64, "single": np.float32}
 BLOCKS = 64
-# what ``kept`` means to the kernels: nothing, values written through the caches, or past them
+# where the kernels keep: nowhere, through the caches, past them
 NOTHING, NEAR, FAR = 0, 1, 2
-FURTHEST = 16  # blocks of nodes between the request of kept values and their use
+AHEAD = 32  # vectors between the request of what was kept and its use
 _WORTH_THREADS = 100_000  # pairs; below, starting a thread costs as much
+
+
+class Keeping(NamedTuple):
+    """What stays between the passes: the values of the activation near or far, and its slopes with them or not."""
+
+    where: int
+    slopes: bool = False
+
+
+@njit(**HELPER)
+def _put(kept: Packed, at: int, keeps: int, number: Any) -> None:
+    """A vector to kept[at:], through the caches or past them."""
+    if keeps == NEAR:
+        store(kept, at, number)
+    else:
+        stream(kept, at, number)
+
+
+@njit(**HELPER)
+def _take(kept: Packed, at: int) -> Any:
+    """The vectors of one block from kept[at:]."""
+    width = lanes(kept)
+    return load(kept, at), load(kept, at + width), load(kept, at + 2 * width), load(kept, at + 3 * width)
+
+
+@njit(**HELPER)
+def _ask(kept: Packed, at: int, count: int) -> None:
+    """Request vectors from kept[at:] on."""
+    for k in range(count):
+        prefetch(kept, at + k * lanes(kept))
 
 
 @cache
@@ -69,15 +100,18 @@ def _forward(code: int) -> Kernel:
         sums: Array,
         kept: Packed,
         keeps: int,
+        slopes: bool,
         out: Array,
     ) -> None:
         """out[R, n] of the particles start .. stop - 1 of theta[R, d + 2, N]; sums is scratch.
 
-        keeps NEAR or FAR: the values of the activation go to kept[replica][vector][node], through the caches or past.
+        keeps NEAR or FAR: the values of the activation go to kept[replica][vector][block], through the caches or past,
+        after those of a block its ``slopes``.
         """
         d = theta.shape[1] - 2
         width, n = lanes(nodes), out.shape[1]
         blocks = nodes.shape[0] // (d * NODES)
+        stride = (2 if slopes else 1) * NODES * width
         vectors = (theta.shape[2] + width - 1) // width
         weights = workspace((d + 1) * width, nodes)
         amplitude = workspace(width, nodes)
@@ -88,27 +122,37 @@ def _forward(code: int) -> Kernel:
                 pack(hidden, first, width, weights)
                 a = load_product(nodes, mass, outer, first, min(width, stop - first), amplitude)
                 b = load(weights, d * width)
-                at = (replica * vectors + first // width) * blocks * NODES * width
+                at = (replica * vectors + first // width) * blocks * stride
                 for block in range(blocks):
                     z0, z1, z2, z3 = project(weights, nodes, block, d, b)
-                    v0, v1 = value_and_slope(code, series, z0)[0], value_and_slope(code, series, z1)[0]
-                    v2, v3 = value_and_slope(code, series, z2)[0], value_and_slope(code, series, z3)[0]
                     to = block * NODES * SUMS
+                    if keeps == NOTHING:
+                        add_product(sums, to, a, value_and_slope(code, series, z0)[0])
+                        add_product(sums, to + SUMS, a, value_and_slope(code, series, z1)[0])
+                        add_product(sums, to + 2 * SUMS, a, value_and_slope(code, series, z2)[0])
+                        add_product(sums, to + 3 * SUMS, a, value_and_slope(code, series, z3)[0])
+                        continue
+                    v0, s0 = value_and_slope(code, series, z0)
+                    _put(kept, at, keeps, v0)
+                    if slopes:
+                        _put(kept, at + NODES * width, keeps, s0)
                     add_product(sums, to, a, v0)
+                    v1, s1 = value_and_slope(code, series, z1)
+                    _put(kept, at + width, keeps, v1)
+                    if slopes:
+                        _put(kept, at + (NODES + 1) * width, keeps, s1)
                     add_product(sums, to + SUMS, a, v1)
+                    v2, s2 = value_and_slope(code, series, z2)
+                    _put(kept, at + 2 * width, keeps, v2)
+                    if slopes:
+                        _put(kept, at + (NODES + 2) * width, keeps, s2)
                     add_product(sums, to + 2 * SUMS, a, v2)
+                    v3, s3 = value_and_slope(code, series, z3)
+                    _put(kept, at + 3 * width, keeps, v3)
+                    if slopes:
+                        _put(kept, at + (NODES + 3) * width, keeps, s3)
                     add_product(sums, to + 3 * SUMS, a, v3)
-                    if keeps == NEAR:
-                        store(kept, at, v0)
-                        store(kept, at + width, v1)
-                        store(kept, at + 2 * width, v2)
-                        store(kept, at + 3 * width, v3)
-                    elif keeps == FAR:
-                        stream(kept, at, v0)
-                        stream(kept, at + width, v1)
-                        stream(kept, at + 2 * width, v2)
-                        stream(kept, at + 3 * width, v3)
-                    at += NODES * width
+                    at += stride
             for q in range(n):
                 s = sums[q * SUMS : (q + 1) * SUMS]
                 out[replica, q] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
@@ -130,17 +174,21 @@ def _backward(code: int) -> Kernel:
         stop: int,
         kept: Packed,
         keeps: int,
+        slopes: bool,
         out: Array,
     ) -> None:
         """out[R, d + 2, N] at the particles start .. stop - 1; r[R, blocks NODES] of the type of the nodes.
 
-        keeps NEAR or FAR: with the values that ``forward`` kept, whatever they tell is not evaluated again.
+        keeps NEAR or FAR: what ``forward`` kept is not evaluated again.
         """
         d = theta.shape[1] - 2
         width = lanes(nodes)
         blocks = nodes.shape[0] // (d * NODES)
+        stride = (2 if slopes else 1) * NODES * width
+        # misses in a row would fill the buffers of the core: a quarter of a block is asked for at a time
+        quarter = stride // (4 * width) if keeps != NOTHING else 0
+        evaluates = keeps == NOTHING or not (tells or slopes)
         vectors = (theta.shape[2] + width - 1) // width
-        evaluates = keeps == NOTHING or not tells
         weights = workspace((d + 1) * width, nodes)
         # rows: w_1 .. w_d, b, a
         stretch = workspace((d + 2) * width, nodes)
@@ -152,7 +200,7 @@ def _backward(code: int) -> Kernel:
                 count = min(width, stop - first)
                 if evaluates:
                     pack(hidden, first, width, weights)
-                at = (replica * vectors + first // width) * blocks * NODES * width
+                at = (replica * vectors + first // width) * blocks * stride
                 clear(gradient)
                 for begin in range(0, blocks, BLOCKS):
                     clear(stretch)
@@ -165,23 +213,27 @@ def _backward(code: int) -> Kernel:
                             v2, s2 = value_and_slope(code, series, z2)
                             v3, s3 = value_and_slope(code, series, z3)
                         else:
-                            for k in range(NODES):
-                                prefetch(kept, at + (FURTHEST * NODES + k) * width)
-                            v0, v1 = load(kept, at), load(kept, at + width)
-                            v2, v3 = load(kept, at + 2 * width), load(kept, at + 3 * width)
-                            at += NODES * width
+                            v0, v1, v2, v3 = _take(kept, at)
                             if tells:
                                 s0, s1 = slope_of_value(code, v0), slope_of_value(code, v1)
                                 s2, s3 = slope_of_value(code, v2), slope_of_value(code, v3)
+                            elif slopes:
+                                s0, s1, s2, s3 = _take(kept, at + NODES * width)
                             else:
                                 z0, z1, z2, z3 = project(weights, nodes, block, d, load(weights, row_b))
                                 s0, s1 = value_and_slope(code, series, z0)[1], value_and_slope(code, series, z1)[1]
                                 s2, s3 = value_and_slope(code, series, z2)[1], value_and_slope(code, series, z3)[1]
+                            at += stride
+                        ahead = at + AHEAD * width
+                        _ask(kept, ahead, quarter)
                         value = fma(r3, v3, fma(r2, v2, fma(r1, v1, fma(r0, v0, load(stretch, row_a)))))
                         store(stretch, row_a, value)
+                        _ask(kept, ahead + quarter * width, quarter)
                         s0, s1, s2, s3 = r0 * s0, r1 * s1, r2 * s2, r3 * s3
                         store(stretch, row_b, load(stretch, row_b) + ((s0 + s1) + (s2 + s3)))
+                        _ask(kept, ahead + 2 * quarter * width, quarter)
                         accumulate_outer(nodes, block, d, s0, s1, s2, s3, stretch)
+                        _ask(kept, ahead + 3 * quarter * width, quarter)
                     add_to(gradient, stretch)
                 write(gradient, row_a, first, count, result[0])
                 for k in range(d + 1):
@@ -307,7 +359,7 @@ def pullback_batch(
     """Pullbacks of R replicas: theta[R, d + 2, N], x[n, d], r[R, n], out[R, d + 2, N]."""
     dtype = DTYPES[precision]
     nodes, series = pack_nodes(x, dtype), parameters_of(code, hermite)
-    pull_back(code, series, theta, nodes, r, np.empty(0, dtype), NOTHING, out)
+    pull_back(code, series, theta, nodes, r, np.empty(0, dtype), Keeping(NOTHING), out)
 
 
 def potential(
@@ -346,7 +398,9 @@ def _predict(
     share: Share | None = None,
 ) -> None:
     nodes, series = pack_nodes(x, DTYPES[precision]), parameters_of(code, hermite)
-    out[...] = carry_forward(code, series, theta, mass, nodes, len(x), np.empty(0, DTYPES[precision]), NOTHING, share)
+    out[...] = carry_forward(
+        code, series, theta, mass, nodes, len(x), np.empty(0, DTYPES[precision]), Keeping(NOTHING), share
+    )
 
 
 def carry_forward(
@@ -357,16 +411,16 @@ def carry_forward(
     nodes: Packed,
     n: int,
     kept: Packed,
-    keeps: int,
+    keeping: Keeping,
     share: Share | None = None,
 ) -> Array:
-    """Networks theta[R, d + 2, N] on packed nodes : [R, n]; ``kept`` as in the kernel."""
+    """Networks theta[R, d + 2, N] on packed nodes : [R, n]; what is kept as in the kernel."""
     sums = nodes.size // (theta.shape[1] - 2) * SUMS
     run = _forward(code)
 
     def part(span: tuple[int, int]) -> Array:
         partial = np.empty((len(theta), n))
-        run(series, theta, mass, nodes, *span, np.empty(sums), kept, keeps, partial)
+        run(series, theta, mass, nodes, *span, np.empty(sums), kept, *keeping, partial)
         return partial
 
     own = each_span(theta.shape[2], len(theta) * n, part, share)
@@ -383,15 +437,15 @@ def pull_back(
     nodes: Packed,
     r: Array,
     kept: Packed,
-    keeps: int,
+    keeping: Keeping,
     out: Array,
     share: Share | None = None,
 ) -> None:
-    """Pullbacks of r[R, n] at packed nodes to out[R, d + 2, N]; ``kept`` as in the kernel."""
+    """Pullbacks of r[R, n] at packed nodes to out[R, d + 2, N]; what is kept as in the kernel."""
     padded = np.zeros((len(r), nodes.size // max(1, theta.shape[1] - 2)), nodes.dtype)
     padded[:, : r.shape[1]] = r
     run = _backward(code)
-    each_span(theta.shape[2], r.size, lambda span: run(series, theta, nodes, padded, *span, kept, keeps, out), share)
+    each_span(theta.shape[2], r.size, lambda span: run(series, theta, nodes, padded, *span, kept, *keeping, out), share)
 
 
 def each_span(

@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mfpde.core.compilation import HELPER, kernel
-from mfpde.core.vector import CACHE_LINE, LANES, filled, fma, lanes, load, load_as, spread, store
+from mfpde.core.vector import CACHE_LINE, LANES, filled, fma, lanes, load, load_as, prefetch, spread, store
 
 Array = NDArray[Any]
 
@@ -48,12 +48,16 @@ def add_to(total: Array, stretch: Array) -> None:
 
 @kernel
 def pack(source: Array, start: int, size: int, out: Array) -> None:
-    """out[k][i] = source[k, start + i] for i < size, flat, converted to the type of out; zero beyond the end."""
+    """out[k][i] = source[k, start + i] for i < size, flat, converted to the type of out; zero beyond the end.
+
+    Every row is a stream of its own that the processor would follow too late: the pack after the next is asked for.
+    """
     width = min(size, source.shape[1] - start)
     for k in range(source.shape[0]):
         row = source[k]
         if width == size and row.strides[0] == row.itemsize:
             store(out, k * size, load_as(out, row, start))
+            prefetch(row, start + 2 * size)
         else:
             to = out[k * size : (k + 1) * size]
             for i in range(width):
@@ -82,6 +86,7 @@ def write(numbers: Array, at: int, first: int, count: int, out: Array) -> None:
     whole = count - count % lanes(out) if out.strides[0] == out.itemsize else 0
     for i in range(0, whole, lanes(out)):
         store(out, first + i, load(numbers, at + i))
+        prefetch(out, first + i + 2 * lanes(out))
     for i in range(whole, count):
         out[first + i] = numbers[at + i]
 
@@ -93,6 +98,7 @@ def write_products(factor: Array, numbers: Array, at: int, first: int, count: in
     whole = count - count % lanes(out) if adjacent else 0
     for i in range(0, whole, lanes(out)):
         store(out, first + i, load(factor, first + i) * load(numbers, at + i))
+        prefetch(out, first + i + 2 * lanes(out))
     for i in range(whole, count):
         out[first + i] = factor[first + i] * numbers[at + i]
 

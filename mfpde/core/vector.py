@@ -230,8 +230,8 @@ def constant(double: float, single: float) -> Any:
     return intrinsic(value)
 
 
-def polynomial(double: Sequence[float], single: Sequence[float], estrin: bool = False) -> Any:
-    """p(x) from coefficients of the precision of x, the highest power first, by Horner's or by Estrin's scheme."""
+def polynomial(double: Sequence[float], single: Sequence[float]) -> Any:
+    """p(x) by Horner's scheme from coefficients of the precision of x, the highest power first."""
 
     def evaluate(typingctx: Any, x: Any) -> Any:
         coefficients = double if _scalar_of(x) is types.float64 else single
@@ -243,17 +243,10 @@ def polynomial(double: Sequence[float], single: Sequence[float], estrin: bool = 
                 return ir.Constant(kind, float(value))
 
             (power,), kind = args, args[0].type
-            terms = [constant_term(value) for value in reversed(coefficients)]
-            if not estrin:
-                total = terms.pop()
-                while terms:
-                    total = _llvm_call(builder, "fma", total, power, terms.pop())
-                return total
-            while len(terms) > 1:
-                paired = [_llvm_call(builder, "fma", high, power, low) for low, high in zip(terms[::2], terms[1::2])]
-                terms = paired + terms[len(terms) - len(terms) % 2 :]
-                power = builder.fmul(power, power)
-            return terms[0]
+            total, *rest = map(constant_term, coefficients)
+            for term in rest:
+                total = _llvm_call(builder, "fma", total, power, term)
+            return total
 
         return x(x), codegen
 
