@@ -33,11 +33,11 @@ from tables import Table, number
 
 from mfpde import datalaws, ensemble
 from mfpde.core import parallel
-from mfpde.core.activations import CODES, OPERATIONS
 from mfpde.core.ranks import ALONE
 from mfpde.initial import GroupLaw, InitialLaw
 from mfpde.problem import Network, Population, Problem, network_coordinates
 
+TANH_OPERATIONS = 26  # of the value, which tells the slope
 PAIR_OPERATIONS = 40  # of the closed form of a pair, beside its products of d numbers
 
 
@@ -55,7 +55,7 @@ class Case:
     def flops(self) -> float:
         """Of one step of Euler's scheme, noise and update left out."""
         if self.nodes:
-            return float(self.width) * self.nodes * (4 * self.inputs + 6 + OPERATIONS[CODES["tanh"]])
+            return float(self.width) * self.nodes * (4 * self.inputs + 6 + TANH_OPERATIONS)
         return float(self.width) ** 2 * (4 * self.inputs + PAIR_OPERATIONS)
 
 
