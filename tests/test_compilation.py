@@ -100,7 +100,7 @@ def test_a_change_in_an_inlined_file_is_noticed(tmp_path: Path) -> None:
     # the kernel stands in activations.py
     source = tmp_path / "mfpde" / "core" / "elementary.py"
     before = source.read_text()
-    after = before.replace("return copysign(fma(scaled", "return 2.0 * copysign(fma(scaled")
+    after = before.replace("return copysign(fma(t, more", "return 2.0 * copysign(fma(t, more")
     assert after != before
     source.write_text(after)
     value, compilations = tanh_of_one(tmp_path)

@@ -104,7 +104,7 @@ def test_the_study_is_valid_and_its_comments_true() -> None:
 def test_the_lines_of_python_run(tmp_path: Path) -> None:
     (block,) = (block for block in blocks(TEXT) if block.language == "python")
     printed = run(block, tmp_path, environment(tmp_path / "shims"))
-    found = re.fullmatch(r"reached t = 20 (\S+) (\S+)\n(\S+) \[(\S+) +(\S+)\]\n", printed)
+    found = re.fullmatch(r"reached t = 20 (\S+) (\S+)\n(\S+) \[ *(\S+) +(\S+)\]\n", printed)
     assert found is not None, printed
     distance, gap, energy, cosine, sine = map(float, found.groups())
     assert 0.0 < distance < 0.01
