@@ -24,7 +24,7 @@ from tables import Table, Timing, clock_of, number, side_by_side, thread_count
 from mfpde.core import parallel
 from mfpde.core.activations import CODES
 from mfpde.core.gradient import Room, gradient_batch
-from mfpde.core.interaction import Precision
+from mfpde.core.passes import Precision
 
 CASES = {"A": (100_000, 256, 10), "B": (10_000, 4096, 50), "C": (1_000_000, 64, 2)}  # neurons, data, inputs
 QUICK = {"A": (2_000, 64, 10), "B": (500, 256, 50), "C": (4_000, 32, 2)}

@@ -6,7 +6,7 @@ import naive
 import numpy as np
 import pytest
 
-from mfpde.core import gradient, interaction, parallel
+from mfpde.core import gradient, interaction, parallel, passes
 from mfpde.core.activations import CODES, FROM_VALUE, derivative, evaluate, flatten_pieces
 from mfpde.core.gradient import Room, gradient_batch, kept_bytes
 
@@ -43,9 +43,9 @@ def test_keeping_changes_no_bit(
     """Every activation, odd sizes, several replicas in a group: near and streamed, values alone and with slopes."""
     theta, x, y = networks(rng, 5, 83, 21, 3)
     numbers = (96 * 8 if precision == "double" else 128 * 4) * 24
-    for where in (interaction.NEAR, interaction.FAR):
+    for where in (passes.NEAR, passes.FAR):
         for slopes in (False, True)[: 1 if CODES[name] in FROM_VALUE else 2]:
-            kept = interaction.Keeping(where, slopes), (1 + slopes) * numbers
+            kept = passes.Keeping(where, slopes), (1 + slopes) * numbers
             monkeypatch.setattr(gradient, "_keeping", lambda *size, kept=kept: kept)
             for near in (1 << 20, 1):
                 monkeypatch.setattr(gradient, "NEAR_CACHE", near)

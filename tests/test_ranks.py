@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from mfpde import datalaws, ensemble
 from mfpde.cli.main import main
-from mfpde.core import interaction, pairs, parallel
+from mfpde.core import pairs, parallel, passes
 from mfpde.core.activations import CODES
 from mfpde.core.gradient import Room, gradient_batch
 from mfpde.core.ranks import ALONE, Ranks, divide, network_spans
@@ -311,7 +311,7 @@ def test_bounds_fall_between_spans() -> None:
     assert [len(part.particles) for part in parts] == [4096, 4096, 1808, 0]
     assert all(part.share is not None for part in parts)
     assert [b - a for a, b in pairwise(parts[0].bounds)] == [4096, 4096, 1808, 0]
-    assert interaction.each_span(0, 10**9, lambda span: span, parts[3].share) == []
+    assert passes.each_span(0, 10**9, lambda span: span, parts[3].share) == []
 
 
 # ---- processes that mpiexec starts ---------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import numpy as np
 from mfpde.core import interaction
 from mfpde.core.activations import FROM_VALUE, OPERATIONS, SLOPE_OPERATIONS
 from mfpde.core.activations import series as parameters_of
-from mfpde.core.interaction import (
+from mfpde.core.passes import (
     DTYPES,
     FAR,
     NEAR,

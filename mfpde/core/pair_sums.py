@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mfpde.core.activations import ERF, HERMITE, IDENTITY, QUADRATIC, RELU, SIN
 from mfpde.core.compilation import HELPER, kernel
 from mfpde.core.elementary import angle_above_axis, exponential
-from mfpde.core.interaction import BLOCKS
+from mfpde.core.passes import BLOCKS
 from mfpde.core.tiles import NODES, accumulate_outer, add_to, clear, pack, project, spread_block, workspace
 from mfpde.core.vector import filled, fma, lanes, load, select, spread, sqrt, store
 

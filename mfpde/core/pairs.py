@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from mfpde.core.activations import CODES, ERF, HERMITE, IDENTITY, QUADRATIC, RELU, SIN
 from mfpde.core.compilation import kernel
-from mfpde.core.interaction import DTYPES, Precision, each_span
 from mfpde.core.pair_sums import closed_form_sums, series_sums
+from mfpde.core.passes import DTYPES, Precision, each_span
 from mfpde.core.ranks import Share
 from mfpde.core.tiles import NODES, clear, pack_nodes
 

@@ -3,7 +3,7 @@
 A width is cut in one of two ways, whichever leaves the busiest rank less, by replicas where both leave the same:
 
     by replicas    a rank holds whole networks, and needs nothing of the others to move them;
-    by particles   a rank holds some particles of every network, in whole spans of core.interaction: partial sums over
+    by particles   a rank holds some particles of every network, in whole spans of core.passes: partial sums over
                    spans go to all ranks, and each adds them in the order of the spans.
 
 So no sum depends on the number of ranks. Whoever launches the processes implements ``Ranks``; ALONE is one by itself.

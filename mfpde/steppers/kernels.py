@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mfpde.core import gradient, interaction, pairs
 from mfpde.core.gradient import Room
-from mfpde.core.interaction import Precision
+from mfpde.core.passes import Precision
 from mfpde.core.ranks import Share
 from mfpde.errors import ConfigError
 

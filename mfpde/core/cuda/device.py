@@ -14,7 +14,7 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from mfpde.core.cuda.sweep import LANES, ROWS, SHARES, depth_for, gather, pieces, sweep
-from mfpde.core.interaction import Precision
+from mfpde.core.passes import Precision
 
 Array = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from mfpde.core.activations import HERMITE
 from mfpde.core.cuda.device import REAL, batches, download, gathered, lock, sums, upload
 from mfpde.core.cuda.elements import activation, hermite_table
 from mfpde.core.cuda.sweep import pieces
-from mfpde.core.interaction import Precision
+from mfpde.core.passes import Precision
 
 Array = NDArray[np.float64]
 

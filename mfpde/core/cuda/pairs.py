@@ -17,7 +17,7 @@ from mfpde.core.activations import HERMITE
 from mfpde.core.cuda.device import REAL, batches, download, gathered, lock, room, sums, upload
 from mfpde.core.cuda.elements import pair_kernel
 from mfpde.core.cuda.sweep import pieces
-from mfpde.core.interaction import Precision
+from mfpde.core.passes import Precision
 
 Array = NDArray[np.float64]
 
