@@ -81,7 +81,7 @@ def compare(
     The first call of each, compilation included, is not timed but checked: ``check(result)`` is its distance from the
     reference and must not exceed ``tolerance``. A variant that fails or errs keeps a note instead of times. ``again``:
     every timed call follows an untimed one of the same variant, so that nobody pays for what the variant before it left
-    behind: cold caches, and memory that a library gives back to the system after its call (7 ms for JAX's 100 MB).
+    behind: cold caches, and memory that a library gives back to the system after its call (JAX, milliseconds).
     """
     timings = [Timing(variant.name, note=variant.reason) for variant in variants]
     running: list[tuple[Callable[[], Any], Timing]] = []

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 from harness import Part, Setting, main
+from interaction import BOTH
 from tables import Table, number
 
 from mfpde import datalaws, ensemble
@@ -37,7 +38,6 @@ from mfpde.core.ranks import ALONE
 from mfpde.initial import GroupLaw, InitialLaw
 from mfpde.problem import Network, Population, Problem, network_coordinates
 
-TANH_OPERATIONS = 26  # of the value, which tells the slope
 PAIR_OPERATIONS = 40  # of the closed form of a pair, beside its products of d numbers
 
 
@@ -55,7 +55,7 @@ class Case:
     def flops(self) -> float:
         """Of one step of Euler's scheme, noise and update left out."""
         if self.nodes:
-            return float(self.width) * self.nodes * (4 * self.inputs + 6 + TANH_OPERATIONS)
+            return float(self.width) * self.nodes * (4 * self.inputs + 6 + BOTH["tanh"]["float64"])
         return float(self.width) ** 2 * (4 * self.inputs + PAIR_OPERATIONS)
 
 
