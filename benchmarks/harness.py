@@ -74,14 +74,15 @@ def compare(
     rounds: int = 9,
     patience: float = 5.0,
     clocks: tuple[Callable[[], float], Callable[[], float]] = (time.process_time, time.perf_counter),
-    again: bool = False,
+    untimed: int = 0,
 ) -> list[Timing]:
     """Time the variants in turn, ``rounds`` times each or until one of them has used up ``patience`` seconds.
 
     The first call of each, compilation included, is not timed but checked: ``check(result)`` is its distance from the
-    reference and must not exceed ``tolerance``. A variant that fails or errs keeps a note instead of times. ``again``:
-    every timed call follows an untimed one of the same variant, so that nobody pays for what the variant before it left
-    behind: cold caches, and memory that a library gives back to the system after its call (JAX, milliseconds).
+    reference and must not exceed ``tolerance``. A variant that fails or errs keeps a note instead of times. Every
+    timed call follows ``untimed`` ones of the same variant, so that nobody pays for what the variant before it left
+    behind: memory that a library gives back to the system after its call (JAX, milliseconds), and caches, of which the
+    last one, filled by what the others let go, takes several calls.
     """
     timings = [Timing(variant.name, note=variant.reason) for variant in variants]
     running: list[tuple[Callable[[], Any], Timing]] = []
@@ -105,7 +106,7 @@ def compare(
             for call, timing in running:
                 if sum(timing.wall) > patience:
                     continue
-                if again:
+                for _ in range(untimed):
                     call()
                 process, wall = process_clock(), wall_clock()
                 call()

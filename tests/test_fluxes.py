@@ -209,6 +209,39 @@ def test_stages_are_powers_of_the_twin_to_the_same_bits_however_they_are_cut(
     assert np.array_equal(mass, before)
 
 
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 5), st.integers(1, 80)),
+    periodic=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=120, deadline=None)
+def test_two_single_stages_have_the_bits_of_two_taken_together(
+    shape: tuple[int, int, int, int], periodic: bool, seed: int
+) -> None:
+    """Whole or in slabs, for rows of any length, with or without an outer circle; nothing is written beyond the end."""
+    rng = np.random.default_rng(seed)
+    around = next((k for k, n in enumerate(shape[1:]) if n > 1), 3) if periodic else 3
+
+    def geometry(n: int) -> tuple[np.ndarray, ...]:
+        return 0.2 * rng.standard_normal(n), 0.2 + rng.random(n), 0.2 + rng.random(n)
+
+    faces = [(k, *geometry(n), k == around) for k, n in enumerate(shape[1:]) if n > 1]
+    psi, mass = 3.0 * rng.standard_normal(shape), rng.random(shape)
+    potential = propagation.fields(psi, 0.7, NO_CAP)
+    whole = propagation.plan(shape, faces)
+    expected = propagation.propagate(whole, potential, mass, 0.05, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(propagation, "PARALLEL_CELLS", 0)
+        patch.setattr(propagation, "THINNEST", 1)
+        cut = propagation.plan(shape, faces, 3 * shape[0])
+    for plan in (whole, cut):
+        room = np.full(mass.size + 64, 7.0)
+        found = room[: mass.size].reshape(shape)
+        first = propagation.propagate(plan, potential, mass, 0.05, 1)
+        propagation.propagate(plan, potential, first, 0.05, 1, out=found)
+        assert np.array_equal(found, expected) and np.all(room[mass.size :] == 7.0)
+
+
 def test_lines_and_planes_longer_than_their_chunks_equal_the_twin(rng: np.random.Generator) -> None:
     """Several tiles, several chunks of a row and of a plane, with rows that fill no whole vector."""
     for shape in ((1, 1, 1, propagation.WHOLE_LINE + 77), (1, 1, 5, 2500), (1, 5, 61, 67)):

@@ -64,7 +64,7 @@ class Slab(NamedTuple):
     """Planes start .. stop - 1 and the addresses of their scratch.
 
     ``faces`` holds per slot of the ring six planes of rates (outer up and down, middle, inner), ``levels`` two of
-    masses, ``potential`` two planes in all. The number of slots is a power of two.
+    masses, ``potential`` two planes in all. The number of slots is a power of two. ``once`` is for core.one_stage.
     """
 
     start: int
@@ -73,6 +73,7 @@ class Slab(NamedTuple):
     faces: int
     levels: int
     potential: int
+    once: int
 
 
 @njit(**HELPER)
@@ -160,22 +161,18 @@ def _flow_at(slab: Slab, face: int, stride: int, here: int, there: int) -> Any:
 
 
 @njit(**HELPER)
-def _keep(slab: Slab, face: int, stride: int, rates: Any, alone: bool, here: int, there: int) -> None:
-    """Store the rates of a face; of a single stage the flow is all that is needed."""
-    up, down = rates
-    if alone:
-        put(slab.faces, face, net_flow(up, down, vector_at(slab.levels, here), vector_at(slab.levels, there)))
-    else:
-        put(slab.faces, face, up)
-        put(slab.faces, face + stride, down)
+def _keep(slab: Slab, face: int, stride: int, rates: Any) -> None:
+    """Store the rates of a face."""
+    put(slab.faces, face, rates[0])
+    put(slab.faces, face + stride, rates[1])
 
 
 @njit(**HELPER)
-def _open_within(pile: Pile, slab: Slab, field: Field, plane: int, begin: int, end: int, alone: bool) -> None:
+def _open_within(pile: Pile, slab: Slab, field: Field, plane: int, begin: int, end: int) -> None:
     """Rates of the faces between the cells of a chunk and their followers in the plane."""
     width, height, stride, s = pile.width, pile.height, pile.stride, slab.potential
     inner, middle, padded = pile.inner, pile.middle, (width + LANES - 1) // LANES * LANES
-    here, level, face = _potential(pile, plane), _level(pile, slab, 0, plane), _face(pile, slab, plane)
+    here, face = _potential(pile, plane), _face(pile, slab, plane)
     soon = (plane + 1) * pile.rows * pile.columns + end - begin
     for j in range(begin // width, (end + width - 1) // width):
         start, stop = max(begin, j * width), min(end, (j + 1) * width)
@@ -184,30 +181,27 @@ def _open_within(pile: Pile, slab: Slab, field: Field, plane: int, begin: int, e
             k = q - j * width
             x = vector_at(s, here + q + 1) - vector_at(s, here + q) - vector_at(inner, k)
             rates = face_rates(x, vector_at(inner, padded + k), vector_at(inner, 2 * padded + k))
-            _keep(slab, face + 4 * stride + q, stride, rates, alone, level + q, level + q + 1)
+            _keep(slab, face + 4 * stride + q, stride, rates)
         if height > 1:
             shift, forward = number_at(middle, j), number_at(middle, height + j)
             backward = number_at(middle, 2 * height + j)
             for q in range(start, stop, LANES):
                 rates = face_rates(vector_at(s, here + q + width) - vector_at(s, here + q) - shift, forward, backward)
-                _keep(slab, face + 2 * stride + q, stride, rates, alone, level + q, level + q + width)
+                _keep(slab, face + 2 * stride + q, stride, rates)
 
 
 @njit(**HELPER)
-def _open_between(
-    pile: Pile, slab: Slab, update: Update, plane: int, following: int, begin: int, end: int, alone: bool
-) -> None:
+def _open_between(pile: Pile, slab: Slab, update: Update, plane: int, following: int, begin: int, end: int) -> None:
     """Rates of the faces between the cells of a chunk and the ``following`` plane."""
     planes, outer, s = pile.planes, pile.outer, slab.potential
     f, face = plane % planes, _face(pile, slab, plane)
     shift, forward, backward = number_at(outer, f), number_at(outer, planes + f), number_at(outer, 2 * planes + f)
     here, there = _potential(pile, plane), _potential(pile, following)
-    level, above = _level(pile, slab, 0, plane), _level(pile, slab, 0, following)
     soon = (plane + 1) * pile.rows * pile.columns + end - begin
     for q in range(begin, end, LANES):
         expect(update.source, soon + q)
         rates = face_rates(vector_at(s, there + q) - vector_at(s, here + q) - shift, forward, backward)
-        _keep(slab, face + q, pile.stride, rates, alone, level + q, above + q)
+        _keep(slab, face + q, pile.stride, rates)
 
 
 @njit(**HELPER)
@@ -244,21 +238,6 @@ def _stage(pile: Pile, slab: Slab, update: Update, stage: int, plane: int, begin
 
 
 @njit(**HELPER)
-def _only_stage(pile: Pile, slab: Slab, update: Update, plane: int, begin: int, end: int) -> None:
-    """The same of a single stage, for which the flows are known."""
-    stride, width, faces, levels = pile.stride, pile.width, slab.faces, slab.levels
-    face, below = _face(pile, slab, plane), _face(pile, slab, plane - 1)
-    here, target = _level(pile, slab, 0, plane), _level(pile, slab, 1, plane)
-    inner, middle = face + 4 * stride, face + 2 * stride
-    for q in range(begin, end, LANES):
-        net = vector_at(faces, inner + q - 1) - vector_at(faces, inner + q)
-        if pile.height > 1:
-            net = net + (vector_at(faces, middle + q - width) - vector_at(faces, middle + q))
-        net = net + (vector_at(faces, below + q) - vector_at(faces, face + q))
-        put(levels, target + q, fma(update.c, net, vector_at(levels, here + q)))
-
-
-@njit(**HELPER)
 def _takes_part(pile: Pile, slab: Slab, plane: int, spread: int) -> bool:
     """Whether a stage that ``spread`` stages follow must treat this plane."""
     inside = slab.start - spread <= plane < slab.stop + spread
@@ -276,7 +255,6 @@ def advance_pile(pile: Pile, slab: Slab, field: Field, update: Update, stages: i
     planes, cells = pile.planes, pile.height * pile.width
     size = (cells + LANES - 1) // LANES * LANES
     ghosts = pile.ghost_rows + pile.ghost_columns > 0
-    alone = stages == 1 and not known
     reach = max(stages, 1)  # the planes of the neighbours that this slab depends on
     first, last = slab.start - reach, slab.stop + reach - 1
     if not pile.periodic:
@@ -296,18 +274,15 @@ def advance_pile(pile: Pile, slab: Slab, field: Field, update: Update, stages: i
                 if entering:
                     _enter(pile, slab, reading, change, front + 1, begin, end, not known, stages > 0)
                 if opening:
-                    _open_within(pile, slab, reading, front, begin, end, alone)
-                    _open_between(pile, slab, change, front, min(front + 1, last), begin, end, alone)
+                    _open_within(pile, slab, reading, front, begin, end)
+                    _open_between(pile, slab, change, front, min(front + 1, last), begin, end)
                 # whole vectors that are complete, the padding of the plane with the last
                 a, b = begin // LANES * LANES, min((begin + step) // LANES * LANES, size)
                 if stages == 0 and slab.start <= front < slab.stop:
                     largest = _exit_rate(pile, slab, front, a, b, largest)
                 for i in range(count):
                     if _takes_part(pile, slab, front - i, stages - done - i - 1):
-                        if alone:
-                            _only_stage(pile, slab, change, front, a, b)
-                        else:
-                            _stage(pile, slab, change, done + i + 1, front - i, a, b)
+                        _stage(pile, slab, change, done + i + 1, front - i, a, b)
             for i in range(count if ghosts else 0):
                 if _takes_part(pile, slab, front - i, stages - done - i - 1):
                     _wrap(pile, slab.levels, _level(pile, slab, done + i + 1, front - i))

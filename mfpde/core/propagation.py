@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mfpde.core import parallel
 from mfpde.core.lines import HALO, Line, Segment, advance_line
+from mfpde.core.one_stage import advance_once, scratch_size
 from mfpde.core.piles import Pile, Slab, advance_pile
 from mfpde.core.stages import LANES, Field, Update
 
@@ -134,13 +135,18 @@ def propagate(
 def _run(plan: Plan, potential: list[Field], updates: list[Update], stages: int, known: bool) -> list[float]:
     # planes that no later call needs want no more room than the stages ask for
     kept = plan.whole and (known or stages != 1)
-    needed = 2 if stages < 2 else _power_of_two(stages + 2)
+    needed = _power_of_two(stages + 2)
+    closed = isinstance(plan.grid, Pile) and plan.grid.ghost_rows + plan.grid.ghost_columns == 0
+    once = closed and stages == 1 and not known
 
     def work(item: tuple[int, Segment | Slab]) -> float:
         species, part = item
         field, update = potential[species], updates[species]
         if isinstance(part, Segment):
             return float(advance_line(plan.grid, part, field, update, stages, known))
+        if once and update.weight == 0.0:
+            advance_once(plan.grid, part, field, update)
+            return 0.0
         slab = part if kept or needed >= part.slots else part._replace(slots=needed)
         return float(advance_pile(plan.grid, slab, field, update, stages, plan.depth, known))
 
@@ -180,8 +186,8 @@ def _pile_plan(shape: Shape, geometry: dict[int, Face], threads: int, wanted: in
         depth = block = slots - 2
 
     def slab(start: int, stop: int) -> Slab:
-        sizes = (count * pile.stride + 2 * pile.margin for count in (6 * slots, 2 * slots, 2))
-        return Slab(start, stop, slots, *(memory.zeros(size) for size in sizes))
+        sizes = [count * pile.stride + 2 * pile.margin for count in (6 * slots, 2 * slots, 2)]
+        return Slab(start, stop, slots, *map(memory.zeros, [*sizes, scratch_size(pile.rows, pile.columns)]))
 
     parts = tuple((s, slab(*span)) for s in range(species) for span in spans)
     return Plan(shape, pile, parts, memory, depth, block, shared)

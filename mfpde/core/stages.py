@@ -76,7 +76,9 @@ def _pointer(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, kind: ir
     return builder.inttoptr(byte, kind.as_pointer())
 
 
-def _reader(kind: types.Type) -> Any:
+def reader(kind: types.Type) -> Any:
+    """(address, index) -> the number, or the vector of numbers, that begins there."""
+
     def read(typingctx: Any, address: Any, index: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
             return builder.load(_pointer(builder, args[0], args[1], context.get_value_type(kind)), align=8)
@@ -86,8 +88,8 @@ def _reader(kind: types.Type) -> Any:
     return intrinsic(read)
 
 
-number_at = _reader(types.float64)  # (address, index)
-vector_at = _reader(_VECTOR)  # (address, index): LANES numbers
+number_at = reader(types.float64)
+vector_at = reader(_VECTOR)  # LANES numbers
 
 
 @intrinsic
@@ -125,17 +127,17 @@ def _lane(typingctx: Any, vector: Any, k: Any) -> Any:
 
 
 @njit(**HELPER)
-def expect(address: int, at: int) -> None:
-    """Prefetch one vector: the memory works while the processor does."""
-    for line in range(0, LANES, 8):
+def expect(address: int, at: int, count: int = LANES) -> None:
+    """Prefetch the cache lines of a vector: the memory works while the processor does."""
+    for line in range(0, count, 8):
         _prefetch(address, at + line)
 
 
 @njit(**HELPER)
 def octaves(field: Field, psi: Any) -> Any:
-    """NaN stays NaN."""
-    above = psi - field.low
-    return select(above > field.cap, field.cap, above) * field.scale
+    """NaN stays NaN. The product is compared before it is used: nothing can be contracted with it, here or there."""
+    above, highest = (psi - field.low) * field.scale, field.cap * field.scale
+    return select(above > highest, highest, above)
 
 
 @njit(**HELPER)
