@@ -39,12 +39,12 @@ STAGES = 12
 NONE = np.zeros(1)
 
 
-def gradient(neurons: int, nodes: int, inputs: int) -> Call:
-    """Forward and backward pass with tanh."""
+def gradient(neurons: int, nodes: int, inputs: int, activation: str = "tanh") -> Call:
+    """Forward and backward pass."""
     rng = np.random.default_rng(3)
     theta, x = rng.standard_normal((1, inputs + 2, neurons)), rng.standard_normal((nodes, inputs))
     out, room = np.empty_like(theta), Room()
-    return lambda: gradient_batch(CODES["tanh"], NONE, theta, x, lambda f: f, out, room)
+    return lambda: gradient_batch(CODES[activation], NONE, theta, x, lambda f: f, out, room)
 
 
 def forces(neurons: int, inputs: int) -> Call:
@@ -108,14 +108,17 @@ QUICK = (
 )
 
 THREADED: dict[str, Callable[[], Call]] = {
-    "gradient, N = 100 000, Q = 256, d = 10": lambda: gradient(100_000, 256, 10),
-    "gradient, N = 10 000, Q = 4096, d = 50": lambda: gradient(10_000, 4096, 50),
-    "gradient, N = 1 000 000, Q = 64, d = 2": lambda: gradient(1_000_000, 64, 2),
+    "tanh gradient, N = 100 000, Q = 256, d = 10": lambda: gradient(100_000, 256, 10),
+    "tanh gradient, N = 10 000, Q = 4096, d = 50": lambda: gradient(10_000, 4096, 50),
+    "tanh gradient, N = 1 000 000, Q = 64, d = 2": lambda: gradient(1_000_000, 64, 2),
+    "erf gradient, N = 100 000, Q = 256, d = 10": lambda: gradient(100_000, 256, 10, "erf"),
+    "erf gradient, N = 10 000, Q = 4096, d = 50": lambda: gradient(10_000, 4096, 50, "erf"),
+    "erf gradient, N = 1 000 000, Q = 64, d = 2": lambda: gradient(1_000_000, 64, 2, "erf"),
     "pair forces, N = 10 000, d = 10": lambda: forces(10_000, 10),
     "sweeps, 4 194 304 cells": lambda: sweeps((1 << 22,)),
-    "sweeps, 1024 x 1024 cells": lambda: sweeps((1024, 1024)),
-    "sweeps, 128 x 128 x 128 cells": lambda: sweeps((128, 128, 128)),
-    "normal numbers, 4 x 2 097 152": lambda: normals(1 << 21),
+    "sweeps, 2048 x 2048 cells": lambda: sweeps((2048, 2048)),
+    "sweeps, 160 x 160 x 160 cells": lambda: sweeps((160, 160, 160)),
+    "normal numbers, 4 x 16 777 216": lambda: normals(1 << 24),
 }
 THREADED_QUICK = {"gradient, N = 4000, Q = 64, d = 4": lambda: gradient(4000, 64, 4)}
 
