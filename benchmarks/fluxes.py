@@ -5,7 +5,7 @@ step of a scheme whose potential changes at every step (no joining of stages, no
 and 24 are whole calls of the propagator. Mcells/s are cells times stages over the time of the call. Operations per
 cell, a fused multiply-add as two: 36 D + 2 with the first stage, 8 D + 1 in every other (both ends of a face compute
 its flow), and 31 D once more where the propagator looks for the largest rate of a grid too large to keep them. A timed
-call follows three untimed ones of the same variant, as steps of a scheme follow each other.
+call follows untimed ones of the same variant, six stages in all or more, as steps of a scheme follow each other.
 Run: python benchmarks/fluxes.py
 """
 
@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 # the first of each dimension fits the second-level cache, the last lives in memory
 SHAPES = ((32_768,), (1 << 22,), (512, 512), (2048, 2048), (32, 32, 32), (160, 160, 160))
-UNTIMED = 3
+SETTLED = 6  # stages after which the last cache has forgotten other variants
 QUICK = ((1024,), (48, 48), (16, 16, 16))
 STAGES = (1, 2, 24)
 HELD = 131_072  # cells up to which the propagator keeps all rates
@@ -141,7 +141,7 @@ def _compare(shape: tuple[int, ...], stages: int, setting: Setting) -> list[Timi
         return float(np.max(np.abs(np.asarray(found) - expected)) / np.max(expected))
 
     competitors = variants(psi, mass, dt, stages, setting)
-    return compare(competitors, distance, TOLERANCE, setting.pick(15, 2), patience=3.0, untimed=UNTIMED)
+    return compare(competitors, distance, TOLERANCE, setting.pick(15, 2), patience=3.0, untimed=-(-SETTLED // stages))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How cost grows: with neurons, data, inputs, pairs, cells and threads; and what the largest runs take in memory.
 
 Every row of the first table is one kernel over two decades of one size, all sizes in turn, processor time of one
-thread; the slope is the least-squares line through the logarithms of the medians. A cost that is linear has slope 1;
-in the number of inputs it is affine, because the activation costs the same for any. With two threads the table is
+thread after two untimed calls; the slope is the least-squares line through the logarithms of the medians, 1 if linear;
+in the number of inputs a cost is affine, because the activation costs the same for any. With two threads the table is
 wall time with one over wall time with two. The large runs are processes whose largest resident size is compared with
 what `mfpde solve --dry-run` announces. Run: python benchmarks/scaling.py
 """
@@ -177,7 +177,7 @@ def _growth(setting: Setting) -> Part:
     part, rows = Part(), []
     for family in setting.pick(FAMILIES, QUICK):
         variants = [Variant(str(size), family.make(size)) for size in family.sizes]
-        timed = compare(variants, lambda _: 0.0, 0.0, setting.pick(9, 2), patience=3.0)
+        timed = compare(variants, lambda _: 0.0, 0.0, setting.pick(9, 2), patience=3.0, untimed=2)
         medians = [statistics.median(timing.cpu) for timing in timed]
         found, error = slope(family.sizes, medians)
         span = f"{family.sizes[0]} to {family.sizes[-1]}"
@@ -201,7 +201,7 @@ def _threads(setting: Setting) -> Part:
 
         variants = [Variant("1", alone), Variant(str(setting.threads), call)]
         with parallel.team(setting.threads):
-            timed = compare(variants, lambda _: 0.0, 0.0, setting.pick(15, 2), patience=3.0)
+            timed = compare(variants, lambda _: 0.0, 0.0, setting.pick(15, 2), patience=3.0, untimed=1)
         one, more = (1e3 * statistics.median(timing.wall) for timing in timed)
         best = min(timed[0].wall) / min(timed[1].wall)
         rows.append([name, number(one), number(more), f"{one / more:.2f}", f"{best:.2f}"])

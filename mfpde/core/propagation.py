@@ -120,10 +120,12 @@ def propagate(
     initial = _flat(mass)
     out = np.empty(plan.shape) if out is None else out
     count = -(-stages // plan.block) if plan.block else 1
-    targets = [out.reshape(initial.shape), np.empty(initial.shape if count > 1 else 0)]
+    targets = [out.reshape(initial.shape)]
+    if count > 1:
+        targets.append(np.empty(initial.shape))
     source = initial
     for k in range(count):
-        target = targets[(count - 1 - k) % 2]
+        target = targets[(count - 1 - k) % len(targets)]
         taken = stages * (k + 1) // count - stages * k // count
         share = weight if k == count - 1 else 0.0
         updates = [Update(*rows, step, share, floor) for rows in zip(source, target, initial, strict=True)]
