@@ -17,6 +17,7 @@ import numpy as np
 from harness import Part, Setting, Variant, compare, main
 from scaling import slope
 from tables import Table, number
+from threadpoolctl import threadpool_limits
 
 from mfpde.core import parallel
 from mfpde.theory.deep.finite import train_widths
@@ -135,7 +136,7 @@ def _widths(setting: Setting, part: Part) -> Table:
 
 
 def _threads(setting: Setting, part: Part) -> Table:
-    """Replicates are independent: as many at a time as threads."""
+    """Replicates are independent: as many at a time as threads, each with one thread of BLAS, as the command has it."""
     size = setting.pick(Size(), Size(samples=256, steps=2, points=3, depth=2))
     calls = [replicate(size)] * setting.threads
 
@@ -144,7 +145,8 @@ def _threads(setting: Setting, part: Part) -> Table:
             return parallel.collect(lambda call: call(), calls)
 
     variants = [Variant("one after the other", lambda: [call() for call in calls]), Variant("at a time", together)]
-    timed = compare(variants, lambda _: 0.0, 0.0, setting.pick(7, 2))
+    with threadpool_limits(1):
+        timed = compare(variants, lambda _: 0.0, 0.0, setting.pick(7, 2))
     one, more = (1e3 * statistics.median(timing.wall) for timing in timed)
     part.measurements += [{"replicates": timing.name, **asdict(timing)} for timing in timed]
     row = [str(len(calls)), number(one), number(more), f"{one / more:.2f}"]

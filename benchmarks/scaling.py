@@ -97,9 +97,10 @@ FAMILIES = (
     ),
     Family("pair forces, neurons N (10 inputs)", (500, 1600, 5000, 16_000, 50_000), lambda n: forces(n, 10), "2"),
     Family("pair forces, inputs d (4000 neurons)", (2, 6, 20, 60, 200), lambda d: forces(4000, d), "affine"),
+    # of grids that fit a near cache the rates are held for all stages, which is faster: these are larger
     Family("sweeps in 1-D, cells", (1 << 18, 1 << 20, 1 << 22, 1 << 23, 1 << 25), lambda n: sweeps((n,))),
     Family("sweeps in 2-D, cells", (500**2, 900**2, 1600**2, 2800**2, 5000**2), lambda n: sweeps((round(n**0.5),) * 2)),
-    Family("sweeps in 3-D, cells", (32**3, 52**3, 80**3, 110**3, 150**3), lambda n: sweeps((round(n ** (1 / 3)),) * 3)),
+    Family("sweeps in 3-D, cells", (64**3, 96**3, 140**3, 200**3, 300**3), lambda n: sweeps((round(np.cbrt(n)),) * 3)),
     Family("normal numbers, 4 per particle", (1 << 16, 1 << 18, 1 << 20, 1 << 21, 1 << 23), normals),
 )
 QUICK = (

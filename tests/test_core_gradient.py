@@ -106,6 +106,16 @@ def test_what_is_kept_is_what_was_stated(rng: np.random.Generator) -> None:
     assert held is not None and 0 <= held.nbytes - kept_bytes(code, 3, 3000, 100, 2) <= 64
 
 
+def test_one_room_serves_networks_of_several_widths(rng: np.random.Generator) -> None:
+    room = Room()
+    for width in (40, 56, 40):
+        theta, x, y = networks(rng, 2, width, 12, 2)
+        found, fresh = np.empty_like(theta), np.empty_like(theta)
+        for out, place in ((found, room), (fresh, Room())):
+            gradient_batch(CODES["tanh"], NONE, theta, x, lambda f, y=y: f - y, out, place)
+        np.testing.assert_array_equal(found, fresh)
+
+
 def test_a_network_that_diverged_stays_visible(rng: np.random.Generator) -> None:
     theta, x, y = networks(rng, 2, 40, 12, 2)
     theta[1, 0, 7] = np.nan

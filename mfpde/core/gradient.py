@@ -45,19 +45,26 @@ COST_NEAR, COST_FAR = 16, 40
 
 
 class Room:
-    """Memory for what is kept between the passes, one piece per thread; it lives as long as its owner."""
+    """What calls of ``gradient_batch`` need again, one piece per thread; it lives as long as its owner."""
 
     def __init__(self) -> None:
         self._local = threading.local()
 
     def of(self, size: int, dtype: Any) -> Packed:
-        """``size`` bytes of uninitialised numbers that start on a cache line."""
+        """``size`` bytes of uninitialised numbers that start on a cache line, for what is kept between the passes."""
         needed = size + CACHE_LINE
         held = getattr(self._local, "bytes", None)
         if held is None or held.nbytes < needed:
             self._local.bytes = held = np.empty(needed, np.uint8)
         skip = -held.ctypes.data % CACHE_LINE
         return held[skip : skip + size].view(dtype)
+
+    def masses(self, theta: Array, share: Share | None) -> Array:
+        """``equal_masses``, made once for calls of one size: one thread alone would make them for a wide network."""
+        wanted = theta.shape[-1], None if share is None else share.width
+        if getattr(self._local, "sizes", None) != wanted:
+            self._local.sizes, self._local.masses = wanted, equal_masses(theta, share)
+        return np.asarray(self._local.masses)
 
 
 def kept_bytes(code: int, replicas: int, neurons: int, nodes: int, inputs: int, precision: Precision = "double") -> int:
@@ -114,7 +121,7 @@ def gradient_batch(
         return
     dtype, group = DTYPES[precision], _at_once(keeping, size)
     nodes, series = pack_nodes(x, dtype), parameters_of(code, hermite)
-    mass = equal_masses(theta, share)
+    mass = room.masses(theta, share)
     for first in range(0, replicas, group):
         some = slice(first, min(first + group, replicas))
         kept = room.of((some.stop - first) * size, dtype)
