@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from fluxes import TEMPERATURE, fields, grid_of
+from fluxes import TEMPERATURE, explicit_step, fields, grid_of
 from harness import Part, Setting, Variant, compare, main
 from numpy.typing import NDArray
 from peers.fluxes import largest_exit_rate
@@ -62,6 +62,11 @@ def sweeps(shape: tuple[int, ...]) -> Call:
     return lambda: propagator(psi[None], mass[None], dt)
 
 
+def single_stages(shape: tuple[int, ...]) -> Call:
+    """New rates and one stage."""
+    return explicit_step(*fields(shape), 1e-7, 1)
+
+
 def normals(count: int) -> Call:
     out = np.empty((4, count))
     return lambda: noise.normals(1, noise.BROWNIAN, 0, 0, out)
@@ -98,9 +103,22 @@ FAMILIES = (
     Family("pair forces, neurons N (10 inputs)", (500, 1600, 5000, 16_000, 50_000), lambda n: forces(n, 10), "2"),
     Family("pair forces, inputs d (4000 neurons)", (2, 6, 20, 60, 200), lambda d: forces(4000, d), "affine"),
     # of grids that fit a near cache the rates are held for all stages, which is faster: these are larger
-    Family("sweeps in 1-D, cells", (1 << 18, 1 << 20, 1 << 22, 1 << 23, 1 << 25), lambda n: sweeps((n,))),
-    Family("sweeps in 2-D, cells", (500**2, 900**2, 1600**2, 2800**2, 5000**2), lambda n: sweeps((round(n**0.5),) * 2)),
-    Family("sweeps in 3-D, cells", (64**3, 96**3, 140**3, 200**3, 300**3), lambda n: sweeps((round(np.cbrt(n)),) * 3)),
+    Family("sweeps of 12 stages in 1-D, cells", (1 << 18, 1 << 20, 1 << 22, 1 << 23, 1 << 25), lambda n: sweeps((n,))),
+    Family(
+        "sweeps of 12 stages in 2-D, cells",
+        (500**2, 900**2, 1600**2, 2800**2, 5000**2),
+        lambda n: sweeps((round(n**0.5),) * 2),
+    ),
+    Family(
+        "sweeps of 12 stages in 3-D, cells",
+        (64**3, 96**3, 140**3, 200**3, 300**3),
+        lambda n: sweeps((round(np.cbrt(n)),) * 3),
+    ),
+    Family(
+        "single stages in 3-D, cells",
+        (64**3, 96**3, 140**3, 200**3, 300**3),
+        lambda n: single_stages((round(np.cbrt(n)),) * 3),
+    ),
     Family("normal numbers, 4 per particle", (1 << 16, 1 << 18, 1 << 20, 1 << 21, 1 << 23), normals),
 )
 QUICK = (

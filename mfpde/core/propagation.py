@@ -185,7 +185,8 @@ def _pile_plan(shape: Shape, geometry: dict[int, Face], threads: int, wanted: in
         far = min(FAR_CACHE, ALL_CACHE // min(threads, species * len(spans))) // plane_bytes
         room = min(near if near >= FEWEST else far, MOST if alone else min(MOST, spans[0][1] // 4 + 2))
         slots = max(4, _power_of_two(room // 2 + 1))
-        depth = block = slots - 2
+        # a ring that leaves the caches costs more than rates computed anew for every stage (core.one_stage)
+        depth = block = 1 if room < 4 and pile.ghost_rows + pile.ghost_columns == 0 else slots - 2
 
     def slab(start: int, stop: int) -> Slab:
         sizes = [count * pile.stride + 2 * pile.margin for count in (6 * slots, 2 * slots, 2)]
