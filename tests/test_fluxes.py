@@ -242,6 +242,39 @@ def test_two_single_stages_have_the_bits_of_two_taken_together(
         assert np.array_equal(found, expected) and np.all(room[mass.size :] == 7.0)
 
 
+@pytest.mark.parametrize("around", [False, True], ids=["closed", "outer circle"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_bands_of_rows_give_the_bits_of_whole_planes(
+    threads: int, around: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (2, 33, 41, 7)
+    psi, mass = 3.0 * rng.standard_normal(shape), rng.random(shape)
+    faces = [
+        (k, 0.2 * rng.standard_normal(n), 0.2 + rng.random(n), 0.2 + rng.random(n), around and k == 0)
+        for k, n in enumerate(shape[1:])
+    ]
+    potential = propagation.fields(psi, 0.7, NO_CAP)
+    monkeypatch.setattr(propagation, "WHOLE_PILE", 0)
+    whole = propagation.plan(shape, faces)
+    monkeypatch.setattr(propagation, "SLOTS", 4)
+    monkeypatch.setattr(propagation, "SHALLOW", 4)
+    monkeypatch.setattr(propagation, "NEAR_CACHE", 0)
+    monkeypatch.setattr(propagation, "FAR_CACHE", 4 * 64 * 7 * 13)
+    monkeypatch.setattr(propagation, "PARALLEL_CELLS", 0)
+    monkeypatch.setattr(propagation, "THINNEST", 2)
+    cut = propagation.plan(shape, faces, threads)
+    pieces = [piece for _, piece, _ in cut.parts]
+    assert len({piece.first for piece in pieces}) > 3 and sum(piece.kept for piece in pieces) % 41 == 0
+    with parallel.team(threads):
+        stiffness = propagation.largest_exit_rate(cut, potential)
+        assert stiffness == propagation.largest_exit_rate(whole, potential)
+        for stages in (1, 2, 3, 8, 25):
+            for weight in (0.0, 0.3):
+                arguments = (potential, mass, 0.9 / stiffness, stages, weight)
+                expected = propagation.propagate(whole, *arguments)
+                assert np.array_equal(propagation.propagate(cut, *arguments), expected)
+
+
 def test_lines_and_planes_longer_than_their_chunks_equal_the_twin(rng: np.random.Generator) -> None:
     """Several tiles, several chunks of a row and of a plane, with rows that fill no whole vector."""
     for shape in ((1, 1, 1, propagation.WHOLE_LINE + 77), (1, 1, 5, 2500), (1, 5, 61, 67)):

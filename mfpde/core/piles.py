@@ -43,6 +43,9 @@ class Pile(NamedTuple):
     A periodic axis of the plane carries a copy of its far cell at either end (``ghost_rows``, ``ghost_columns`` are 1),
     which ``height`` and ``width`` count in; planes are ``stride`` apart with ``margin`` zeros before each. The geometry
     lies at outer, middle, inner: [3, n] shift in octaves, forward, backward prefactor of every face, 0 at closed ends.
+
+    A band is a pile of some rows of every plane, of ``plane_cells``, and begins ``first`` cells after it. Faces at its
+    own ends are closed, which spoils one row more with every stage; ``kept`` rows after ``skipped`` ones leave it.
     """
 
     planes: int
@@ -58,6 +61,10 @@ class Pile(NamedTuple):
     outer: int
     middle: int
     inner: int
+    plane_cells: int
+    first: int
+    skipped: int
+    kept: int
 
 
 class Slab(NamedTuple):
@@ -132,7 +139,7 @@ def _enter(
 ) -> None:
     """Read a chunk of a plane into the rings."""
     runs, length, at, to, step = _runs(pile, begin, end)
-    at += plane % pile.planes * pile.rows * pile.columns
+    at += plane % pile.planes * pile.plane_cells + pile.first
     for run in range(runs):
         if rates:
             place = _potential(pile, plane) + to + run * step
@@ -148,8 +155,9 @@ def _enter(
 @njit(**HELPER)
 def _leave(pile: Pile, slab: Slab, update: Update, stage: int, plane: int) -> None:
     """Write the last level of a plane."""
-    runs, length, _, to, step = _runs(pile, 0, pile.height * pile.width)
-    at, level = plane * pile.rows * pile.columns, _level(pile, slab, stage, plane) + to
+    begin = pile.skipped * pile.width
+    runs, length, offset, to, step = _runs(pile, begin, begin + pile.kept * pile.width)
+    at, level = plane * pile.plane_cells + pile.first + offset, _level(pile, slab, stage, plane) + to
     for run in range(runs):
         write(slab.levels, level + run * step, update, at + run * length, length)
 
@@ -173,7 +181,7 @@ def _open_within(pile: Pile, slab: Slab, field: Field, plane: int, begin: int, e
     width, height, stride, s = pile.width, pile.height, pile.stride, slab.potential
     inner, middle, padded = pile.inner, pile.middle, (width + LANES - 1) // LANES * LANES
     here, face = _potential(pile, plane), _face(pile, slab, plane)
-    soon = (plane + 1) * pile.rows * pile.columns + end - begin
+    soon = (plane + 1) * pile.plane_cells + pile.first + end - begin
     for j in range(begin // width, (end + width - 1) // width):
         start, stop = max(begin, j * width), min(end, (j + 1) * width)
         for q in range(start, stop, LANES):
@@ -197,7 +205,7 @@ def _open_between(pile: Pile, slab: Slab, update: Update, plane: int, following:
     f, face = plane % planes, _face(pile, slab, plane)
     shift, forward, backward = number_at(outer, f), number_at(outer, planes + f), number_at(outer, 2 * planes + f)
     here, there = _potential(pile, plane), _potential(pile, following)
-    soon = (plane + 1) * pile.rows * pile.columns + end - begin
+    soon = (plane + 1) * pile.plane_cells + pile.first + end - begin
     for q in range(begin, end, LANES):
         expect(update.source, soon + q)
         rates = face_rates(vector_at(s, there + q) - vector_at(s, here + q) - shift, forward, backward)

@@ -1,8 +1,8 @@
 """Powers of the stochastic matrix I + c A of a grid: its parts, the size of their scratch, and the team that works.
 
 A part that is held whole computes its rates once; of larger grids they are recomputed for every ``block`` of stages,
-which a tile, or a few planes at a time, pass together. The parts of a grid meet between blocks only: for the stages in
-between, each computes as much of its neighbours as it depends on, with the same result.
+which a tile, or a few planes at a time, or bands of their rows, pass together. The parts of a grid meet between blocks
+only: for the stages in between, each computes as much of its neighbours as it depends on, with the same result.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ WHOLE_PILE = 8 << 20  # bytes of rates and masses up to which all planes of a gr
 FEWEST, MOST = 8, 32  # slots of a ring: where the near cache has no room for the first, the far one serves
 PARALLEL_CELLS = 1 << 18  # with fewer, waking threads and computing for neighbours cost what is gained
 THINNEST = 16  # planes of a slab
+SHALLOW = 10  # planes: where a cache holds fewer, a ring of SLOTS holds bands of the rows
+SLOTS = 8
 
 
 class _Memory:
@@ -50,17 +52,22 @@ class _Memory:
         return (self.keep(np.zeros(size + 8)) + 63) // 64 * 64
 
 
+Part = tuple[int, Line | Pile, Segment | Slab]
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Parts of a grid of masses [K, n1, n2, n3], each with its species.
+    """Parts of a grid of masses [K, n1, n2, n3], each with its species and its piece of the grid.
 
+    ``singles`` are the parts for a single stage, which need no bands.
     ``memory`` holds the arrays whose addresses they know. ``depth`` stages are taken together, ``block`` between two
     meetings of the parts; 0: the parts are whole species and never meet. ``shared``: the team takes part.
     """
 
     shape: Shape
     grid: Line | Pile
-    parts: tuple[tuple[int, Segment | Slab], ...]
+    parts: tuple[Part, ...]
+    singles: tuple[Part, ...]
     memory: _Memory
     depth: int
     block: int
@@ -139,20 +146,21 @@ def _run(plan: Plan, potential: list[Field], updates: list[Update], stages: int,
     kept = plan.whole and (known or stages != 1)
     needed = _power_of_two(stages + 2)
     closed = isinstance(plan.grid, Pile) and plan.grid.ghost_rows + plan.grid.ghost_columns == 0
-    once = closed and stages == 1 and not known
+    once = closed and stages == 1 and not known and all(update.weight == 0.0 for update in updates)
 
-    def work(item: tuple[int, Segment | Slab]) -> float:
-        species, part = item
+    def work(item: Part) -> float:
+        species, grid, part = item
         field, update = potential[species], updates[species]
         if isinstance(part, Segment):
-            return float(advance_line(plan.grid, part, field, update, stages, known))
-        if once and update.weight == 0.0:
-            advance_once(plan.grid, part, field, update)
+            return float(advance_line(grid, part, field, update, stages, known))
+        if once:
+            advance_once(grid, part, field, update)
             return 0.0
         slab = part if kept or needed >= part.slots else part._replace(slots=needed)
-        return float(advance_pile(plan.grid, slab, field, update, stages, plan.depth, known))
+        return float(advance_pile(grid, slab, field, update, stages, plan.depth, known))
 
-    return parallel.collect(work, plan.parts) if plan.shared else [work(item) for item in plan.parts]
+    parts = plan.singles if once else plan.parts
+    return parallel.collect(work, parts) if plan.shared else [work(item) for item in parts]
 
 
 def _line_plan(shape: Shape, face: Face | None, wanted: int, shared: bool) -> Plan:
@@ -168,8 +176,10 @@ def _line_plan(shape: Shape, face: Face | None, wanted: int, shared: bool) -> Pl
     line = Line(cells, tile, periodic, uniform, *(memory.keep(values) for values in geometry))
     size = -(-(tile + 2 * HALO) // LANES) * LANES + 2 * LANES
     spans = parallel.spans(cells, 1 if whole else wanted, tile, tile)
-    parts = [(s, Segment(*span, *(memory.zeros(size) for _ in range(5)))) for s in range(species) for span in spans]
-    return Plan(shape, line, tuple(parts), memory, 1, 0 if whole else HALO, shared)
+    parts = tuple(
+        (s, line, Segment(*span, *(memory.zeros(size) for _ in range(5)))) for s in range(species) for span in spans
+    )
+    return Plan(shape, line, parts, parts, memory, 1, 0 if whole else HALO, shared)
 
 
 def _pile_plan(shape: Shape, geometry: dict[int, Face], threads: int, wanted: int, shared: bool) -> Plan:
@@ -178,22 +188,56 @@ def _pile_plan(shape: Shape, geometry: dict[int, Face], threads: int, wanted: in
     species, plane_bytes = shape[0], 8 * 8 * pile.stride
     spans = parallel.spans(pile.planes, wanted, 1, THINNEST)
     alone = len(spans) == 1 and not pile.periodic
-    near = NEAR_CACHE // plane_bytes
+    near, bands = NEAR_CACHE // plane_bytes, [pile]
     if alone and math.prod(shape) * 64 <= WHOLE_PILE:
         depth, block, slots = min(max(near - 2, 1), MOST), 0, _power_of_two(pile.planes + 1)
     else:
-        far = min(FAR_CACHE, ALL_CACHE // min(threads, species * len(spans))) // plane_bytes
-        room = min(near if near >= FEWEST else far, MOST if alone else min(MOST, spans[0][1] // 4 + 2))
-        slots = max(4, _power_of_two(room // 2 + 1))
+        budget = min(FAR_CACHE, ALL_CACHE // min(threads, species * len(spans)))
+        room = near if near >= FEWEST else budget // plane_bytes
+        most = MOST if alone else min(MOST, spans[0][1] // 4 + 2)
+        closed = pile.ghost_rows + pile.ghost_columns == 0
+        if room < SHALLOW <= most and closed and pile.rows > 1:
+            bands = _bands(shape, geometry, memory, pile, budget)
+        slots = SLOTS if len(bands) > 1 else max(4, _power_of_two(min(room, most) // 2 + 1))
         # a ring that leaves the caches costs more than rates computed anew for every stage (core.one_stage)
-        depth = block = 1 if room < 4 and pile.ghost_rows + pile.ghost_columns == 0 else slots - 2
+        depth = block = 1 if len(bands) == 1 and min(room, most) < 4 and closed else slots - 2
 
-    def slab(start: int, stop: int) -> Slab:
-        sizes = [count * pile.stride + 2 * pile.margin for count in (6 * slots, 2 * slots, 2)]
-        return Slab(start, stop, slots, *map(memory.zeros, [*sizes, scratch_size(pile.rows, pile.columns)]))
+    def ring(piece: Pile, start: int, stop: int) -> Slab:
+        sizes = (count * piece.stride + 2 * piece.margin for count in (6 * slots, 2 * slots, 2))
+        faces, levels, potential = map(memory.zeros, sizes)
+        return Slab(start, stop, slots, faces, levels, potential, memory.zeros(scratch_size(piece.rows, piece.columns)))
 
-    parts = tuple((s, slab(*span)) for s in range(species) for span in spans)
-    return Plan(shape, pile, parts, memory, depth, block, shared)
+    def alone_at(start: int, stop: int) -> Slab:
+        return Slab(start, stop, 0, 0, 0, 0, memory.zeros(scratch_size(pile.rows, pile.columns)))
+
+    where = [(s, span) for s in range(species) for span in spans]
+    parts = tuple((s, piece, ring(piece, *span)) for s, span in where for piece in bands)
+    singles = tuple((s, pile, alone_at(*span)) for s, span in where) if len(bands) > 1 else parts
+    return Plan(shape, pile, parts, singles, memory, depth, block, shared)
+
+
+def _bands(shape: Shape, geometry: dict[int, Face], memory: _Memory, pile: Pile, budget: int) -> list[Pile]:
+    """Bands of rows of which ``budget`` bytes hold SLOTS planes, or the pile itself where they would be too thin."""
+    halo = SLOTS - 2
+    rows = budget // (SLOTS * 64 * pile.columns) - 2 * halo
+    if rows < 4 * halo:
+        return [pile]
+    bands = []
+    for start, stop in parallel.spans(pile.rows, -(-pile.rows // rows), 1, 1):
+        low, high = max(0, start - halo), min(pile.rows, stop + halo)
+        band = _pile((*shape[:2], high - low, shape[3]), _cut(geometry, low, high), memory)
+        first = low * pile.columns
+        bands.append(band._replace(plane_cells=pile.plane_cells, first=first, skipped=start - low, kept=stop - start))
+    return bands
+
+
+def _cut(geometry: dict[int, Face], low: int, high: int) -> dict[int, Face]:
+    """The faces of the middle axis between the rows of a band."""
+    if 1 not in geometry:
+        return geometry
+    axis, *values = geometry[1][:4]
+    shift, forward, backward = (np.asarray(value)[low:high] for value in values)
+    return {**geometry, 1: (axis, shift, forward, backward, False)}
 
 
 def _pile(shape: Shape, geometry: dict[int, Face], memory: _Memory) -> Pile:
@@ -209,9 +253,26 @@ def _pile(shape: Shape, geometry: dict[int, Face], memory: _Memory) -> Pile:
     outer, middle = _geometry(faces[0], planes, False), _geometry(faces[1], rows, True)
     inner = _geometry(faces[2], columns, True)
     inner = np.pad(inner, ((0, 0), (0, -width % LANES)))
-    addresses = (memory.keep(values) for values in (outer, middle, inner))
-    ghosts = int(ghost_rows), int(ghost_columns)
-    return Pile(planes, rows, columns, *ghosts, height, width, stride, margin, periodic, *addresses)
+    places = [memory.keep(values) for values in (outer, middle, inner)]
+    return Pile(
+        planes,
+        rows,
+        columns,
+        int(ghost_rows),
+        int(ghost_columns),
+        height,
+        width,
+        stride,
+        margin,
+        periodic,
+        places[0],
+        places[1],
+        places[2],
+        plane_cells=rows * columns,
+        first=0,
+        skipped=0,
+        kept=rows,
+    )
 
 
 def _geometry(face: Face | None, cells: int, ghosts: bool) -> Array:
