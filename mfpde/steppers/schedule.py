@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import boxcox, inv_boxcox
 
 Array = NDArray[np.float64]
 
@@ -45,8 +46,8 @@ class Schedule:
         t = np.asarray(t, float)
         if e == 0.0:
             return 2.0 * t
-        late = np.maximum(t, c)
-        beyond = np.log(late / c) if e == -1.0 else (late ** (1.0 + e) - c ** (1.0 + e)) / (1.0 + e)
+        # (x^k - 1)/k without cancellation, log x for k = 0
+        beyond = c ** (1.0 + e) * boxcox(np.maximum(t, c) / c, 1.0 + e)
         return np.asarray(2.0 * (c**e * np.minimum(t, c) + beyond))
 
     def theory_time(self, limit: ArrayLike) -> Array:
@@ -56,7 +57,7 @@ class Schedule:
         if e == 0.0:
             return half
         beyond = np.maximum(half - c ** (1.0 + e), 0.0)
-        late = c * np.exp(beyond) if e == -1.0 else (c ** (1.0 + e) + (1.0 + e) * beyond) ** (1.0 / (1.0 + e))
+        late = c * inv_boxcox(beyond / c ** (1.0 + e), 1.0 + e)
         return np.asarray(np.where(beyond > 0.0, late, half / c**e))
 
     def count(self, before: float, now: float, step: float) -> int:
