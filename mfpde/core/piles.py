@@ -44,8 +44,10 @@ class Pile(NamedTuple):
     which ``height`` and ``width`` count in; planes are ``stride`` apart with ``margin`` zeros before each. The geometry
     lies at outer, middle, inner: [3, n] shift in octaves, forward, backward prefactor of every face, 0 at closed ends.
 
-    A band is a pile of some rows of every plane, of ``plane_cells``, and begins ``first`` cells after it. Faces at its
-    own ends are closed, which spoils one row more with every stage; ``kept`` rows after ``skipped`` ones leave it.
+    A band is a pile of some rows of every plane, of ``plane_cells``, and begins ``first`` cells after it. Every stage
+    of a band begins one row lower and ends one row lower than the stage before, so that bands tile all stages: the rows
+    that it lacks below are those that the band before it left at the seam. A stage s treats the rows from
+    ``skipped`` - s on, to ``height`` - s where ``open_above`` is 1, or to the end of the plane.
     """
 
     planes: int
@@ -64,14 +66,15 @@ class Pile(NamedTuple):
     plane_cells: int
     first: int
     skipped: int
-    kept: int
+    open_above: int
 
 
 class Slab(NamedTuple):
     """Planes start .. stop - 1 and the addresses of their scratch.
 
     ``faces`` holds per slot of the ring six planes of rates (outer up and down, middle, inner), ``levels`` two of
-    masses, ``potential`` two planes in all. The number of slots is a power of two. ``once`` is for core.one_stage.
+    masses, ``potential`` two planes in all. The number of slots is a power of two. ``seam`` holds the highest two rows
+    of a band for every plane and every stage but the last. ``once`` is for core.one_stage.
     """
 
     start: int
@@ -80,6 +83,7 @@ class Slab(NamedTuple):
     faces: int
     levels: int
     potential: int
+    seam: int
     once: int
 
 
@@ -153,10 +157,16 @@ def _enter(
 
 
 @njit(**HELPER)
+def _rows(pile: Pile, stage: int) -> tuple[int, int]:
+    """The rows of a plane that a stage treats, as cells."""
+    return max(pile.skipped - stage, 0) * pile.width, (pile.height - pile.open_above * stage) * pile.width
+
+
+@njit(**HELPER)
 def _leave(pile: Pile, slab: Slab, update: Update, stage: int, plane: int) -> None:
     """Write the last level of a plane."""
-    begin = pile.skipped * pile.width
-    runs, length, offset, to, step = _runs(pile, begin, begin + pile.kept * pile.width)
+    begin, end = _rows(pile, stage)
+    runs, length, offset, to, step = _runs(pile, begin, end)
     at, level = plane * pile.plane_cells + pile.first + offset, _level(pile, slab, stage, plane) + to
     for run in range(runs):
         write(slab.levels, level + run * step, update, at + run * length, length)
@@ -252,6 +262,39 @@ def _takes_part(pile: Pile, slab: Slab, plane: int, spread: int) -> bool:
     return inside and (pile.periodic or 0 <= plane < pile.planes)
 
 
+@njit(**HELPER)
+def _vectors(pile: Pile, stage: int, begin: int, end: int) -> tuple[int, int]:
+    """The part of begin .. end - 1 with cells that a stage treats, in whole vectors."""
+    low, high = _rows(pile, stage)
+    return max(begin, low // LANES * LANES), min(end, (high + LANES - 1) // LANES * LANES)
+
+
+@njit(**HELPER)
+def _seam(pile: Pile, slab: Slab, stage: int, plane: int) -> int:
+    """Where the two rows of a plane at the seam begin."""
+    most = slab.slots - 2  # stages taken together, and planes of either neighbour
+    planes = slab.stop - slab.start + 2 * most
+    return ((stage - 1) * planes + plane - slab.start + most) * 2 * pile.width
+
+
+@njit(**HELPER)
+def _take_over(pile: Pile, slab: Slab, stage: int, plane: int, begin: int, end: int) -> None:
+    """The rows of the band before this one that the next stage depends on, as far as they lie in begin .. end - 1."""
+    highest = (pile.skipped - stage) * pile.width
+    lowest = highest - 2 * pile.width
+    begin, end = max(begin, lowest), min(end, highest)
+    if begin < end:
+        place, level = _seam(pile, slab, stage, plane) - lowest, _level(pile, slab, stage, plane)
+        copy(slab.seam, place + begin, slab.levels, level + begin, end - begin)
+
+
+@njit(**HELPER)
+def _hand_over(pile: Pile, slab: Slab, stage: int, plane: int) -> None:
+    """Leave the highest two rows of a stage at the seam."""
+    level = _level(pile, slab, stage, plane) + _rows(pile, stage + 2)[1]
+    copy(slab.levels, level, slab.seam, _seam(pile, slab, stage, plane), 2 * pile.width)
+
+
 @kernel
 def advance_pile(pile: Pile, slab: Slab, field: Field, update: Update, stages: int, depth: int, known: bool) -> float:
     """Write ``update.out`` on the planes of the slab after ``stages`` stages with the rates of the field.
@@ -260,8 +303,7 @@ def advance_pile(pile: Pile, slab: Slab, field: Field, update: Update, stages: i
     ``depth`` stages go together: all of them, unless the ring holds every plane. ``known``: it holds the rates as well.
     """
     reading, change = by_address(field, update)
-    planes, cells = pile.planes, pile.height * pile.width
-    size = (cells + LANES - 1) // LANES * LANES
+    planes, width = pile.planes, pile.width
     ghosts = pile.ghost_rows + pile.ghost_columns > 0
     reach = max(stages, 1)  # the planes of the neighbours that this slab depends on
     first, last = slab.start - reach, slab.stop + reach - 1
@@ -270,30 +312,41 @@ def advance_pile(pile: Pile, slab: Slab, field: Field, update: Update, stages: i
         if first == 0 and not known:
             ground = _face(pile, slab, -1)
             clear(slab.faces, ground, ground + 2 * pile.stride - pile.margin)
-    step = max(1, CHUNK // pile.width) * pile.width if pile.height > 1 else CHUNK
+    # the rates that stages depend on, of whole rows, and around the cells that fill up the first vector
+    bottom, top = max(pile.skipped - reach - 2 - LANES // width, 0) * width, pile.height * width
+    step = max(1, CHUNK // width) * width if pile.height > 1 else CHUNK
     largest = absolute(0.0 * vector_at(slab.potential, 0))
     for done in range(0, reach, depth):
         count = min(depth, stages - done)
         for front in range(first - 1 if done == 0 else first, last + max(count, 1)):
             entering = done == 0 and front < last
             opening = done == 0 and first <= front <= last and not known
-            for begin in range(0, size, step):
-                end = min(begin + step, cells)
+            for begin in range(bottom, (top + LANES - 1) // LANES * LANES, step):
+                end = min(begin + step, top)
                 if entering:
                     _enter(pile, slab, reading, change, front + 1, begin, end, not known, stages > 0)
                 if opening:
                     _open_within(pile, slab, reading, front, begin, end)
                     _open_between(pile, slab, change, front, min(front + 1, last), begin, end)
                 # whole vectors that are complete, the padding of the plane with the last
-                a, b = begin // LANES * LANES, min((begin + step) // LANES * LANES, size)
+                a, b = begin // LANES * LANES, (begin + step) // LANES * LANES
                 if stages == 0 and slab.start <= front < slab.stop:
-                    largest = _exit_rate(pile, slab, front, a, b, largest)
+                    low, high = _vectors(pile, 1, a, b)
+                    largest = _exit_rate(pile, slab, front, low, high, largest)
                 for i in range(count):
-                    if _takes_part(pile, slab, front - i, stages - done - i - 1):
-                        _stage(pile, slab, change, done + i + 1, front - i, a, b)
-            for i in range(count if ghosts else 0):
-                if _takes_part(pile, slab, front - i, stages - done - i - 1):
-                    _wrap(pile, slab.levels, _level(pile, slab, done + i + 1, front - i))
+                    stage, plane = done + i + 1, front - i
+                    if _takes_part(pile, slab, plane, stages - stage):
+                        low, high = _vectors(pile, stage, a, b)
+                        _stage(pile, slab, change, stage, plane, low, high)
+                        if pile.skipped > 0 and stage < stages:
+                            _take_over(pile, slab, stage, plane, a, b)
+            for i in range(count if ghosts or pile.open_above else 0):
+                stage, plane = done + i + 1, front - i
+                if _takes_part(pile, slab, plane, stages - stage):
+                    if ghosts:
+                        _wrap(pile, slab.levels, _level(pile, slab, stage, plane))
+                    elif stage < stages:
+                        _hand_over(pile, slab, stage, plane)
             plane = front - count + 1
             if 0 < stages == done + count and slab.start <= plane < slab.stop:
                 _leave(pile, slab, change, stages, plane)

@@ -8,7 +8,7 @@ only: for the stages in between, each computes as much of its neighbours as it d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ WHOLE_PILE = 8 << 20  # bytes of rates and masses up to which all planes of a gr
 FEWEST, MOST = 8, 32  # slots of a ring: where the near cache has no room for the first, the far one serves
 PARALLEL_CELLS = 1 << 18  # with fewer, waking threads and computing for neighbours cost what is gained
 THINNEST = 16  # planes of a slab
-SHALLOW = 10  # planes: where a cache holds fewer, a ring of SLOTS holds bands of the rows
+SHALLOW = 8  # planes: where a cache holds fewer, a ring of SLOTS holds bands of the rows
 SLOTS = 8
 
 
@@ -52,16 +52,17 @@ class _Memory:
         return (self.keep(np.zeros(size + 8)) + 63) // 64 * 64
 
 
-Part = tuple[int, Line | Pile, Segment | Slab]
+Part = tuple[int, Sequence[Line | Pile], Segment | Slab]
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Parts of a grid of masses [K, n1, n2, n3], each with its species and its piece of the grid.
+    """Parts of a grid of masses [K, n1, n2, n3], each with its species and the grid, or its bands one after the other.
 
     ``singles`` are the parts for a single stage, which need no bands.
     ``memory`` holds the arrays whose addresses they know. ``depth`` stages are taken together, ``block`` between two
-    meetings of the parts; 0: the parts are whole species and never meet. ``shared``: the team takes part.
+    meetings of the parts, where the masses lie ``between``; 0: the parts are whole species and never meet. ``shared``:
+    the team takes part.
     """
 
     shape: Shape
@@ -71,6 +72,7 @@ class Plan:
     memory: _Memory
     depth: int
     block: int
+    between: Array
     shared: bool
 
     @property
@@ -104,8 +106,7 @@ def fields(psi: Array, temperature: float, cap: float) -> list[Field]:
 def largest_exit_rate(plan: Plan, potential: list[Field]) -> float:
     """The largest total rate at which any cell is left, the stiffness q of A; NaN if any rate is."""
     unused = [Update(field.psi, field.psi, field.psi, 0.0, 0.0, 0.0) for field in potential]
-    rates = _run(plan, potential, unused, 0, False)
-    return math.nan if any(map(math.isnan, rates)) else max(rates)
+    return _largest(_run(plan, potential, unused, 0, False))
 
 
 def propagate(
@@ -129,7 +130,7 @@ def propagate(
     count = -(-stages // plan.block) if plan.block else 1
     targets = [out.reshape(initial.shape)]
     if count > 1:
-        targets.append(np.empty(initial.shape))
+        targets.append(plan.between)
     source = initial
     for k in range(count):
         target = targets[(count - 1 - k) % len(targets)]
@@ -149,18 +150,25 @@ def _run(plan: Plan, potential: list[Field], updates: list[Update], stages: int,
     once = closed and stages == 1 and not known and all(update.weight == 0.0 for update in updates)
 
     def work(item: Part) -> float:
-        species, grid, part = item
+        species, pieces, part = item
         field, update = potential[species], updates[species]
         if isinstance(part, Segment):
-            return float(advance_line(grid, part, field, update, stages, known))
+            return _largest(advance_line(piece, part, field, update, stages, known) for piece in pieces)
         if once:
-            advance_once(grid, part, field, update)
+            for piece in pieces:
+                advance_once(piece, part, field, update)
             return 0.0
         slab = part if kept or needed >= part.slots else part._replace(slots=needed)
-        return float(advance_pile(grid, slab, field, update, stages, plan.depth, known))
+        return _largest(advance_pile(piece, slab, field, update, stages, plan.depth, known) for piece in pieces)
 
     parts = plan.singles if once else plan.parts
     return parallel.collect(work, parts) if plan.shared else [work(item) for item in parts]
+
+
+def _largest(rates: Iterable[float]) -> float:
+    """The largest rate, NaN if any is."""
+    found = list(rates)
+    return math.nan if any(map(math.isnan, found)) else float(max(found))
 
 
 def _line_plan(shape: Shape, face: Face | None, wanted: int, shared: bool) -> Plan:
@@ -177,9 +185,10 @@ def _line_plan(shape: Shape, face: Face | None, wanted: int, shared: bool) -> Pl
     size = -(-(tile + 2 * HALO) // LANES) * LANES + 2 * LANES
     spans = parallel.spans(cells, 1 if whole else wanted, tile, tile)
     parts = tuple(
-        (s, line, Segment(*span, *(memory.zeros(size) for _ in range(5)))) for s in range(species) for span in spans
+        (s, [line], Segment(*span, *(memory.zeros(size) for _ in range(5)))) for s in range(species) for span in spans
     )
-    return Plan(shape, line, parts, parts, memory, 1, 0 if whole else HALO, shared)
+    block = 0 if whole else HALO
+    return Plan(shape, line, parts, parts, memory, 1, block, _between(shape, block), shared)
 
 
 def _pile_plan(shape: Shape, geometry: dict[int, Face], threads: int, wanted: int, shared: bool) -> Plan:
@@ -202,32 +211,45 @@ def _pile_plan(shape: Shape, geometry: dict[int, Face], threads: int, wanted: in
         # a ring that leaves the caches costs more than rates computed anew for every stage (core.one_stage)
         depth = block = 1 if len(bands) == 1 and min(room, most) < 4 and closed else slots - 2
 
-    def ring(piece: Pile, start: int, stop: int) -> Slab:
-        sizes = (count * piece.stride + 2 * piece.margin for count in (6 * slots, 2 * slots, 2))
-        faces, levels, potential = map(memory.zeros, sizes)
-        return Slab(start, stop, slots, faces, levels, potential, memory.zeros(scratch_size(piece.rows, piece.columns)))
+    where = [(s, span) for s in range(species) for span in spans]
+    piece = bands[0]  # they are equally high
+
+    def ring(start: int, stop: int) -> Slab:
+        sizes = [count * piece.stride + 2 * piece.margin for count in (6 * slots, 2 * slots, 2)]
+        sizes.append((slots - 3) * (stop - start + 2 * slots) * 2 * piece.width if len(bands) > 1 else 0)
+        return Slab(start, stop, slots, *map(memory.zeros, [*sizes, scratch_size(piece.rows, piece.columns)]))
 
     def alone_at(start: int, stop: int) -> Slab:
-        return Slab(start, stop, 0, 0, 0, 0, memory.zeros(scratch_size(pile.rows, pile.columns)))
+        return Slab(start, stop, 0, 0, 0, 0, 0, memory.zeros(scratch_size(pile.rows, pile.columns)))
 
-    where = [(s, span) for s in range(species) for span in spans]
-    parts = tuple((s, piece, ring(piece, *span)) for s, span in where for piece in bands)
-    singles = tuple((s, pile, alone_at(*span)) for s, span in where) if len(bands) > 1 else parts
-    return Plan(shape, pile, parts, singles, memory, depth, block, shared)
+    parts = tuple((s, bands, ring(*span)) for s, span in where)
+    singles = tuple((s, [pile], alone_at(*span)) for s, span in where) if len(bands) > 1 else parts
+    return Plan(shape, pile, parts, singles, memory, depth, block, _between(shape, block), shared)
+
+
+def _between(shape: Shape, block: int) -> Array:
+    """Masses that wait for the next block of stages: kept, as a large array costs page faults whenever it is new."""
+    return np.empty((shape[0], math.prod(shape[1:]) if block else 0))
 
 
 def _bands(shape: Shape, geometry: dict[int, Face], memory: _Memory, pile: Pile, budget: int) -> list[Pile]:
     """Bands of rows of which ``budget`` bytes hold SLOTS planes, or the pile itself where they would be too thin."""
-    halo = SLOTS - 2
-    rows = budget // (SLOTS * 64 * pile.columns) - 2 * halo
-    if rows < 4 * halo:
+    halo = SLOTS - 1  # rows of rates below a band that its last stage depends on
+    most = budget // (SLOTS * 64 * pile.columns)
+    if most < 2 * halo:
         return [pile]
+    count = -(-(pile.rows - halo) // (most - halo))
+    kept = -(-(pile.rows - halo) // count)
     bands = []
-    for start, stop in parallel.spans(pile.rows, -(-pile.rows // rows), 1, 1):
-        low, high = max(0, start - halo), min(pile.rows, stop + halo)
+    for start in range(halo, pile.rows, kept):
+        low = min(start - halo, pile.rows - kept - halo)
+        high = low + kept + halo
         band = _pile((*shape[:2], high - low, shape[3]), _cut(geometry, low, high), memory)
-        first = low * pile.columns
-        bands.append(band._replace(plane_cells=pile.plane_cells, first=first, skipped=start - low, kept=stop - start))
+        skipped = 0 if low == 0 else start - low
+        above = int(high < pile.rows)
+        bands.append(
+            band._replace(plane_cells=pile.plane_cells, first=low * pile.columns, skipped=skipped, open_above=above)
+        )
     return bands
 
 
@@ -271,7 +293,7 @@ def _pile(shape: Shape, geometry: dict[int, Face], memory: _Memory) -> Pile:
         plane_cells=rows * columns,
         first=0,
         skipped=0,
-        kept=rows,
+        open_above=0,
     )
 
 
