@@ -75,10 +75,10 @@ def variants(psi: Array, mass: Array, dt: float, stages: int, setting: Setting) 
         blocks = {str(b): peers.numpy_step(psi, mass, TEMPERATURE, widths, dt, b) for b in (8_192, 32_768, psi.size)}
         found = [Variant("mfpde", step), Variant("NumPy, in place", fastest(blocks)[1])]
         return [*found, _jax(psi, mass, widths, dt, stages, setting)]
-    propagator = Propagator(grid_of(psi.shape), TEMPERATURE)
+    propagator, out = Propagator(grid_of(psi.shape), TEMPERATURE), np.empty_like(mass[None])
 
     def ours() -> Array:
-        new, taken = propagator(psi[None], mass[None], dt)
+        new, taken = propagator(psi[None], mass[None], dt, out=out)
         if taken != stages:
             raise AssertionError(f"{taken} stages instead of {stages}")
         return new[0]

@@ -59,7 +59,8 @@ def sweeps(shape: tuple[int, ...]) -> Call:
     psi, mass = fields(shape)
     rate = largest_exit_rate(psi, TEMPERATURE, [6.0 / n for n in shape])
     propagator, dt = Propagator(grid_of(shape), TEMPERATURE), 0.95 * (STAGES - 1.5) / rate
-    return lambda: propagator(psi[None], mass[None], dt)
+    out = np.empty_like(mass[None])
+    return lambda: propagator(psi[None], mass[None], dt, out=out)
 
 
 def single_stages(shape: tuple[int, ...]) -> Call:
@@ -212,9 +213,10 @@ def _growth(setting: Setting) -> Part:
 def _threads(setting: Setting) -> Part:
     part, rows = Part(), []
     for name, make in setting.pick(THREADED, THREADED_QUICK).items():
-        call = make()
+        # each with its own plan and scratch, which depend on the number of threads
+        one_thread, call = make(), make()
 
-        def alone(call: Call = call) -> None:
+        def alone(call: Call = one_thread) -> None:
             with parallel.team(1):
                 call()
 

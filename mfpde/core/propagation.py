@@ -1,8 +1,9 @@
 """Powers of the stochastic matrix I + c A of a grid: its parts, the size of their scratch, and the team that works.
 
 A part that is held whole computes its rates once; of larger grids they are recomputed for every ``block`` of stages,
-which a tile, or a few planes at a time, or bands of their rows, pass together. The parts of a grid meet between blocks
-only: for the stages in between, each computes as much of its neighbours as it depends on, with the same result.
+which a tile or a few planes at a time pass together; large planes go in bands of rows, one after the other. The parts
+of a grid meet between blocks only: for the stages in between, each computes as much of its neighbours as it depends on,
+with the same result.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class Propagator:
         ]
         self._plans: dict[int, propagation.Plan] = {}
 
-    def __call__(self, psi: Array, mass: Array, dt: float) -> tuple[Array, int]:
-        """(P_dt mass, number of sweeps)."""
+    def __call__(self, psi: Array, mass: Array, dt: float, out: Array | None = None) -> tuple[Array, int]:
+        """(P_dt mass, number of sweeps); ``out``, contiguous, is overwritten with the masses, where given."""
         shape, threads = self.grid.padded_shape, parallel.size()
         if threads not in self._plans:
             self._plans = {threads: propagation.plan(shape, self._faces, threads)}
@@ -84,8 +84,9 @@ class Propagator:
             )
         stages = max(2, int(np.ceil(stiffness * dt / STAGE_MARGIN)) + 1)
         length, weight = dt / (stages - 1), 1.0 / stages
+        target = None if out is None else out.reshape(shape)
         new = propagation.propagate(
-            plan, potential, mass.reshape(shape), length, stages, weight, SMALLEST_MASS, known=True
+            plan, potential, mass.reshape(shape), length, stages, weight, SMALLEST_MASS, True, target
         )
         return new.reshape(mass.shape), stages
 
@@ -114,17 +115,21 @@ def step(
     z_history: list[Array] = []
     image_history: list[Array] = []
     first: Array | None = None
+    spare: Array | None = None
     sweeps = 0
     scale = max(1.0, abs(problems.risk(problem, f0)))
     for iteration in range(1, max_iterations + 1):
         secant = problems.loss_secants(problem, f0, table.expand(guess))
         psi = table.first_variation(problem.data.weights * secant)
         psi = psi if forcing is None else psi + forcing
-        new, count = propagator(psi, mass, dt)
+        new, count = propagator(psi, mass, dt, out=spare)
         sweeps += count
         image = table.skeleton(new)
         f1 = table.expand(image)
-        first = new if first is None else first
+        if first is None:
+            first = new
+        else:
+            spare = new  # a large array costs page faults whenever it is new
         open_balance = problem.data.weights * (secant - problems.loss_secants(problem, f0, f1)) * (f1 - f0)
         defect = abs(float(np.sum(open_balance)))
         drift = float(np.max(np.abs(image - guess)))
