@@ -30,6 +30,7 @@ from mfpde.core import pairs, parallel, passes
 from mfpde.core.activations import CODES
 from mfpde.core.gradient import Room, gradient_batch
 from mfpde.core.ranks import ALONE, Ranks, divide, network_spans
+from mfpde.core.tiles import WIDEST
 from mfpde.ensemble import EnsembleSettings, EnsembleSnapshot
 from mfpde.errors import NumericalError
 from mfpde.initial import GroupLaw, InitialLaw
@@ -306,12 +307,20 @@ def test_an_explosion_is_told_by_all_ranks_in_the_same_words() -> None:
 
 
 def test_bounds_fall_between_spans() -> None:
-    """A rank may have nothing: three spans for four ranks."""
-    parts = [divide(10_000, 1, Member(Group(4), rank), True) for rank in range(4)]
-    assert [len(part.particles) for part in parts] == [4096, 4096, 1808, 0]
+    """A rank may have nothing: two spans for three ranks."""
+    parts = [divide(5000, 1, Member(Group(3), rank), True) for rank in range(3)]
+    assert [len(part.particles) for part in parts] == [2496, 2504, 0]
     assert all(part.share is not None for part in parts)
-    assert [b - a for a, b in pairwise(parts[0].bounds)] == [4096, 4096, 1808, 0]
-    assert passes.each_span(0, 10**9, lambda span: span, parts[3].share) == []
+    assert [b - a for a, b in pairwise(parts[0].bounds)] == [2496, 2504, 0]
+    assert passes.each_span(0, 10**9, lambda span: span, parts[2].share) == []
+
+
+@given(st.integers(1, 10_000_000))
+def test_spans_of_a_network_are_equal_for_any_number_of_threads_that_is_a_power_of_two(width: int) -> None:
+    spans = network_spans(width)
+    lengths = [stop - start for start, stop in spans]
+    assert len(lengths) in (1, 2, 4, 8, 16, 32, 64) and sum(lengths) == width
+    assert all(start % WIDEST == 0 for start, _ in spans) and max(lengths) - min(lengths) < 2 * WIDEST
 
 
 # ---- processes that mpiexec starts ---------------------------------------------------------------------------------

@@ -21,13 +21,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.core import parallel
 from mfpde.core.tiles import WIDEST
 
 Array = NDArray[np.float64]
 
 _SPANS = 64
-_SMALLEST_SPAN = 4096
+_SMALLEST_SPAN = 2048
 
 
 class Ranks(Protocol):
@@ -88,8 +87,13 @@ ALONE: Ranks = _Alone()
 
 
 def network_spans(width: int) -> list[tuple[int, int]]:
-    """The spans of particles by which sums over a network of N = ``width`` are cut, whoever computes them."""
-    return parallel.spans(width, _SPANS, WIDEST, _SMALLEST_SPAN)
+    """The spans of particles by which sums over a network of N = ``width`` are cut, whoever computes them.
+
+    A power of two of them, equal to within one vector, so that two or four threads have equal shares.
+    """
+    most = max(1, min(_SPANS, width // _SMALLEST_SPAN))
+    count, vectors = 1 << most.bit_length() - 1, -(-width // WIDEST)
+    return list(pairwise(min(WIDEST * (vectors * k // count), width) for k in range(count + 1)))
 
 
 @dataclass(frozen=True, eq=False)
