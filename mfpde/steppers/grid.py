@@ -122,7 +122,7 @@ def step(
         secant = problems.loss_secants(problem, f0, table.expand(guess))
         psi = table.first_variation(problem.data.weights * secant)
         psi = psi if forcing is None else psi + forcing
-        new, count = propagator(psi, mass, dt, out=spare)
+        new, count = propagator(psi, mass, dt, spare)
         sweeps += count
         image = table.skeleton(new)
         f1 = table.expand(image)
