@@ -45,11 +45,36 @@ def size() -> int:
 
 
 def collect(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """[work(item), ...] in the order of the items, by the team of this thread if it has one."""
+    """[work(item), ...] in the order of the items, by the team of this thread if it has one.
+
+    Of several errors the one of the first item is raised; after an interrupt nothing more is begun.
+    """
     found = getattr(_local, "team", None)
     if found is None or len(items) < 2:
         return [work(item) for item in items]
-    return list(found[0].map(work, items))
+    pool, threads = found
+    results: dict[int, Result] = {}
+    errors: dict[int, Exception] = {}
+    # every worker takes the next item when it is free: starting one task for each costs more than many of them take
+    remaining = enumerate(items)
+
+    def some() -> None:
+        for k, item in remaining:
+            try:
+                results[k] = work(item)
+            except Exception as error:
+                errors[k] = error
+
+    tasks = [pool.submit(some) for _ in range(min(threads, len(items)))]
+    try:
+        for task in tasks:
+            task.result()
+    finally:
+        for _ in remaining:
+            pass
+    if errors:
+        raise errors[min(errors)]
+    return [results[k] for k in range(len(items))]
 
 
 def spans(count: int, most: int, multiple: int, least: int) -> list[tuple[int, int]]:
