@@ -268,6 +268,12 @@ def test_bands_of_rows_give_the_bits_of_whole_planes(
     with parallel.team(threads):
         stiffness = propagation.largest_exit_rate(cut, potential)
         assert stiffness == propagation.largest_exit_rate(whole, potential)
+        for row in range(shape[2]):  # a cell that is left far faster than all others, in every row of every band
+            steep = psi.copy()
+            steep[1, 20, row, columns // 2] += 100.0
+            steep_potential = propagation.fields(steep, 0.7, NO_CAP)
+            largest = propagation.largest_exit_rate(cut, steep_potential)
+            assert largest == propagation.largest_exit_rate(whole, steep_potential) > 2.0 * stiffness
         for stages in (1, 2, 3, 8, 25):
             for weight in (0.0, 0.3):
                 arguments = (potential, mass, 0.9 / stiffness, stages, weight)
