@@ -17,10 +17,13 @@ from numba import njit
 from numpy.typing import NDArray
 from tables import Table, number, thread_count
 
-from mfpde.core.vector import LANES, fma, load, store
+from mfpde.core.transfers import load, store
+from mfpde.core.vector import LANES, fma
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
-CHAINS = 3  # independent vectors of four registers: more than latency times width of the multiply-add units
+# Independent vectors, four registers of 512 bits or eight of 256 each: enough to cover the latency of the multiply-add
+# units, and few enough for the registers there are; the better of both is the peak
+CHAINS = (1, 3)
 WIDTH = {np.dtype(kind.name): count for kind, count in LANES.items()}
 # bytes per core; the L1 buffer leaves room for what else lives there
 BUFFERS = {"L1": 24 << 10, "L2": 512 << 10, "L3": 8 << 20, "memory": 256 << 20}
@@ -30,7 +33,16 @@ Buffer = NDArray[Any]
 
 
 @njit(**OPTIONS)
-def _multiply_add(buffer: Buffer, steps: int) -> None:
+def _multiply_add_one(buffer: Buffer, steps: int) -> None:
+    x = load(buffer, 0)
+    a = x + x
+    for _ in range(steps):
+        a = fma(a, x, x)
+    store(buffer, 0, a)
+
+
+@njit(**OPTIONS)
+def _multiply_add_three(buffer: Buffer, steps: int) -> None:
     x = load(buffer, 0)
     a, b, c = x, x + x, x + (x + x)
     for _ in range(steps):
@@ -82,10 +94,17 @@ def best_rate(kernel: Callable[[int], None], amount: float, threads: int, runs: 
 def peak_flops(dtype: str, threads: int, runs: int = 100) -> float:
     """Most floating-point operations per second of ``threads`` cores in fused multiply-adds (counted as two)."""
     buffers = [np.full_like(buffer_of(8 * 64, dtype), 0.5) for _ in range(threads)]
-    lanes, steps = WIDTH[np.dtype(dtype)], 2_000_000
-    for buffer in buffers:
-        _multiply_add(buffer, 10)
-    return best_rate(lambda t: _multiply_add(buffers[t], steps), 2.0 * CHAINS * lanes * steps, threads, runs)
+    lanes, best = WIDTH[np.dtype(dtype)], 0.0
+    for chains, kernel in zip(CHAINS, (_multiply_add_one, _multiply_add_three), strict=True):
+        steps = 6_000_000 // chains
+        for buffer in buffers:
+            kernel(buffer, 10)
+
+        def run(t: int, kernel: Any = kernel, steps: int = steps) -> None:
+            kernel(buffers[t], steps)
+
+        best = max(best, best_rate(run, 2.0 * chains * lanes * steps, threads, runs))
+    return best
 
 
 def read_bandwidth(level: str, threads: int, runs: int = 60) -> float:

@@ -10,7 +10,7 @@ from numba import njit
 from scipy.special import erf, expit
 
 from mfpde.core import elementary
-from mfpde.core.vector import lanes, load, store
+from mfpde.core.transfers import lanes, load, store
 
 DOUBLE, SINGLE = np.float64, np.float32
 
@@ -123,19 +123,31 @@ def test_saturated_values_never_leave_the_unit_interval(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", [DOUBLE, SINGLE])
-def test_angle_is_the_arc_tangent(dtype: type) -> None:
-    function = elementary.angle_above_axis
+def test_arcsine_and_cosine_of_its_angle(dtype: type) -> None:
+    function = elementary.arcsine_with_cosine
 
     @njit
-    def angles(y, x, out):
-        for i in range(0, y.shape[0], lanes(y)):
-            store(out, i, function(load(y, i), load(x, i)))
+    def angles(s, least, angle, cosine):
+        for i in range(0, s.shape[0], lanes(s)):
+            a, c = function(load(s, i), load(least, i))
+            store(angle, i, a)
+            store(cosine, i, c)
 
     generator = np.random.default_rng(8)
-    y = (generator.normal(size=6400) * 10.0 ** generator.uniform(-6, 6, 6400)).astype(dtype)
-    x = np.abs(generator.normal(size=6400)).astype(dtype)
-    y[:4], x[:4] = (0.0, 1.0, -1.0, 0.0), (0.0, 0.0, 0.0, 1.0)
-    out = np.empty_like(y)
-    angles(y, x, out)
-    exact = np.arctan2(y.astype(DOUBLE), x.astype(DOUBLE))
-    assert np.max(np.abs(out - exact)) < (5e-16 if dtype is DOUBLE else 3e-7)
+    s = np.sin(generator.uniform(-0.5 * np.pi, 0.5 * np.pi, 6400)).astype(dtype)
+    s[1000:2000] *= dtype(10.0) ** generator.uniform(-30, 0, 1000).astype(dtype)
+    eps = np.finfo(dtype).eps
+    s[:6] = 0.0, 1.0, -1.0, 1.0 + eps, -1.0 - 2.0 * eps, np.nan
+    least = np.zeros_like(s)
+    s[6:8], least[6:8] = (1.0, -1.0), (1e-18, 1e-6)
+    angle, cosine = np.empty_like(s), np.empty_like(s)
+    angles(s, least, angle, cosine)
+    assert np.array_equal(angle[:3], np.array([0.0, 0.5 * np.pi, -0.5 * np.pi], dtype))
+    assert np.array_equal(angle[3:5], np.array([0.5 * np.pi, -0.5 * np.pi], dtype)) and np.all(cosine[1:5] == 0.0)
+    assert np.isnan(angle[5]) and np.isnan(cosine[5])
+    # where rounding left less than there must be, the angle is that of the least cosine
+    np.testing.assert_allclose(cosine[6:8], [1e-9, 1e-3], rtol=2 * eps)
+    np.testing.assert_allclose(angle[6:8], [0.5 * np.pi - 1e-9, np.arcsin(1e-3) - 0.5 * np.pi], rtol=2 * eps)
+    exact = s[8:].astype(np.longdouble)
+    np.testing.assert_allclose(angle[8:], np.arcsin(exact), rtol=3 * eps, atol=0)
+    np.testing.assert_allclose(cosine[8:], np.sqrt((1 - exact) * (1 + exact)), rtol=2 * eps, atol=0)

@@ -118,8 +118,35 @@ def test_relu_is_finite_at_coincident_opposite_and_vanishing_weights() -> None:
     np.testing.assert_allclose(force("relu", twins)[0], 1.0, rtol=1e-14)
 
 
-def test_far_weights_stay_finite() -> None:
-    theta = 1e4 * setting(3, 9)
+@pytest.mark.parametrize("name", ["erf", "relu"])
+def test_weights_of_every_size_against_extended_precision(name: str) -> None:
+    theta = setting(5, 90)
+    theta[1:-1] *= 10.0 ** np.random.default_rng(6).uniform(-12, 3, 90)
+    a, w = theta[0].astype(np.longdouble), theta[1:-1].astype(np.longdouble)
+    p, q = w.T @ w, np.sum(w**2, axis=0)
+    if name == "erf":
+        # the difference that cancels, without its large part
+        wedge = [np.multiply.outer(w[k], w[m]) - np.multiply.outer(w[m], w[k]) for k in range(5) for m in range(k)]
+        root = np.sqrt(1 + q[:, None] + q + sum(part**2 for part in wedge))
+        kernel, by_p = np.arctan2(p, root) / np.pi * 2, 2 / np.pi / root
+        by_q = -by_p * p / (2 * (1 + q[:, None]))
+    else:
+        sine = np.sqrt(sum((np.multiply.outer(u, v) - np.multiply.outer(v, u)) ** 2 for u in w for v in w) / 2)
+        open_angle = np.pi - np.arctan2(sine, p)
+        kernel, by_p = (sine + open_angle * p) / (2 * np.pi), open_angle / (2 * np.pi)
+        by_q = sine / (4 * np.pi) / q[:, None]
+    out = force(name, theta)
+    terms = a * kernel
+    np.testing.assert_array_less(np.abs(out[0] - terms.mean(axis=1)), 1e-12 * np.abs(terms).mean(axis=1))
+    for k in range(5):
+        terms = a[:, None] * a * (by_p * w[k] + 2 * by_q * w[k][:, None])
+        size = np.abs(a[:, None] * a) * (by_p * np.sqrt(q) + 2 * np.abs(by_q) * np.sqrt(q[:, None]))
+        np.testing.assert_array_less(np.abs(out[1 + k] - terms.mean(axis=1)), 1e-12 * size.mean(axis=1))
+
+
+@pytest.mark.parametrize("size", [1e4, 1e9])
+def test_far_weights_stay_finite(size: float) -> None:
+    theta = size * setting(3, 9)
     for name in ("erf", "relu", "sin"):
         assert np.all(np.isfinite(force(name, theta))) and np.isfinite(energy(name, theta))
 

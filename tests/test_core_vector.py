@@ -7,22 +7,21 @@ import pytest
 from numba import njit
 
 from mfpde.core import vector
-from mfpde.core.vector import (
+from mfpde.core.transfers import (
     SUMS,
-    absolute,
     add_product,
-    bits_of,
-    copysign,
     filled,
-    fma,
+    joined,
     lanes,
     load,
-    of_bits,
-    select,
+    load_as,
+    quarters,
     spread,
-    sqrt,
+    spread_as,
     store,
+    zero_piece,
 )
+from mfpde.core.vector import absolute, bits_of, copysign, fma, of_bits, select, sqrt
 
 PRECISIONS = [np.float64, np.float32]
 
@@ -93,6 +92,27 @@ def test_folded_products_add_up(dtype: type) -> None:
     # lane i of the sums holds the elements that are i modulo SUMS
     lane = 4.0 * np.sum((x[3 : 3 + n].astype(float) * y[:n]).reshape(-1, SUMS), axis=0)
     np.testing.assert_allclose(sums[SUMS : 2 * SUMS], lane, atol=64 * np.finfo(dtype).eps)
+
+
+@njit
+def _pieces(x, out):
+    a, b, c, d = quarters(load(x, 0))
+    store(out, 0, joined(joined(d, c), joined(b, a)))
+    none = zero_piece(x)
+    for i in range(0, lanes(x), lanes(none)):
+        store(out, lanes(x) + i, none + load_as(none, x, i) * spread_as(none, x, 2))
+    return lanes(a), lanes(none)
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_vectors_come_apart_and_together(dtype: type) -> None:
+    x = np.random.default_rng(3).normal(size=64).astype(dtype)
+    n = lanes(x)
+    out = np.zeros(2 * n, dtype)
+    quarter, piece = _pieces(x, out)
+    assert quarter == n // 4 and piece in (n, n // 4)
+    assert np.array_equal(out[:n], x[:n].reshape(4, -1)[::-1].ravel())
+    assert np.array_equal(out[n:], x[:n] * x[2])
 
 
 @njit

@@ -14,7 +14,7 @@ from scipy.linalg import expm
 
 from mfpde.core import fluxes, parallel, propagation
 from mfpde.core.compilation import kernel
-from mfpde.core.vector import lanes, load, store
+from mfpde.core.transfers import lanes, load, store
 from mfpde.errors import NumericalError
 from mfpde.measures import Axis, Grid, Species
 from mfpde.problem import Coordinate

@@ -13,7 +13,7 @@ import pytest
 SCRIPT = """
 import hashlib
 import numpy as np
-from mfpde.core import interaction, noise, pairs
+from mfpde.core import interaction, noise, pairs, stochastic_gradient
 from mfpde.core.activations import CODES
 
 generator = np.random.default_rng(0)
@@ -29,15 +29,27 @@ for precision in ("double", "single"):
     for name in ("relu", "erf"):
         pairs.pair_force(CODES[name], np.zeros(1), some, force, precision)
         digest.update(force.tobytes())
+group = np.ones(3)
+for sigma in (0.0, 0.1):
+    moved, descent = theta.copy(), stochastic_gradient.Descent(1.0, False, group, 0.1 * group, sigma * group)
+    samples = generator.normal(size=(9, 2, 5)), generator.normal(size=(9, 2))
+    stochastic_gradient.advance(CODES["tanh"], np.zeros(1), moved, *samples, np.full(9, 0.01), descent)
+    digest.update(moved.tobytes())
 numbers = np.empty((3, 1000))
 noise.normals(3, noise.BROWNIAN, 1, 2, numbers)
 print(digest.hexdigest(), hashlib.sha256(numbers.tobytes()).hexdigest())
 """
 
 
-def digests(**environment: str) -> list[str]:
+PIECES = """
+from mfpde.core import transfers
+transfers._pieces = lambda: {}
+"""
+
+
+def digests(before: str = "", **environment: str) -> list[str]:
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", before + SCRIPT],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -68,3 +80,11 @@ def test_narrower_vectors_give_the_same_bits(tmp_path: Path) -> None:
         NUMBA_CPU_FEATURES="+avx2,+fma,+bmi,+bmi2,+avx,+sse4.2,+popcnt",
     )
     assert wide == narrow
+
+
+@pytest.mark.slow
+def test_tiles_in_pieces_give_the_same_bits(tmp_path: Path) -> None:
+    # vectors of twice the registers there are, or a quarter of them at a time: what a processor with wider, or with
+    # narrower, registers than this one compiles
+    whole, cut = (digests(PIECES.format(n), NUMBA_CACHE_DIR=str(tmp_path / str(n))) for n in (1, 4))
+    assert whole == cut

@@ -22,7 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde.core.compilation import HELPER, kernel
 from mfpde.core.elementary import cosine, erf_scaled_with_slope, sigmoid, sine, softplus, tanh
-from mfpde.core.vector import filled, fma, lanes, load, select, store
+from mfpde.core.transfers import filled, lanes, load, store
+from mfpde.core.vector import fma, select
 
 Array = NDArray[np.float64]
 Kernel = Callable[..., None]

@@ -18,7 +18,7 @@ from typing import Any
 from numba import njit
 
 from mfpde.core.compilation import HELPER
-from mfpde.core.vector import absolute, bits_of, constant, copysign, fma, of_bits, polynomial, select
+from mfpde.core.vector import absolute, bits_of, constant, copysign, fma, of_bits, polynomial, select, sqrt
 
 # Adding and subtracting 1.5 * 2^52 (2^23) rounds to the nearest integer and leaves it in the low bits of the mantissa.
 _round = constant(6755399441055744.0, 12582912.0)
@@ -143,30 +143,28 @@ _mills_bottom = polynomial(
     ),
     (0.019213525, 0.180978011, 0.706485589, 1.3274102, 1.0),
 )
-# atan(t) / t = P / Q in t^2 for 0 <= t <= 1 (fit 6e-18, 8e-10)
-_atan_top = polynomial(
+# (asin(y) / y - 1) / y^2 = P / Q in y^2 for 0 <= y^2 <= 1/2 (fit 3e-15, 4e-7, of which a tenth is left in asin)
+_arcsine_top = polynomial(
     (
-        8.069997602103467e-05,
-        0.00935906712986334,
-        0.15918909603170667,
-        0.9209582664553144,
-        2.282887273812316,
-        2.5055426637672236,
-        1.0,
+        -0.00010689878083055429,
+        0.01386403607316074,
+        -0.11994931673658239,
+        0.34664493646981537,
+        -0.4062662871282823,
+        0.16666666666666705,
     ),
-    (0.00894708375, 0.287002207, 1.13037195, 1.0),
+    (0.00729673, -0.128947243, 0.166666731),
 )
-_atan_bottom = polynomial(
+_arcsine_bottom = polynomial(
     (
-        0.0008266142805186301,
-        0.03299674517281844,
-        0.3497180557197211,
-        1.5057666341676577,
-        3.0291792728460525,
-        2.838875997100554,
+        -0.023288466975616356,
+        0.32981773096851785,
+        -1.5286680432434296,
+        3.1114314511595156,
+        -2.8875977227688834,
         1.0,
     ),
-    (0.0506765070, 0.574906467, 1.46370517, 1.0),
+    (0.326222636, -1.22365465, 1.0),
 )
 
 
@@ -283,15 +281,19 @@ def cosine(z: Any) -> Any:
 
 
 @njit(**HELPER)
-def angle_above_axis(y: Any, x: Any) -> Any:
-    """atan(y / x) for x >= 0, in [-pi/2, pi/2], 0 at the origin."""
-    size = absolute(y)
-    steep = size > x
-    large = select(steep, size, x)
-    t = select(steep, x, size) / select(large > 0.0, large, 1.0)
-    u = t * t
-    angle = t * (_atan_top(u) / _atan_bottom(u))
-    return copysign(select(steep, 0.5 * math.pi - angle, angle), y)
+def arcsine_with_cosine(s: Any, least: Any) -> Any:
+    """(asin s, its cosine sqrt(1 - s^2)) for |s| <= 1, 1 - s^2 taken as ``least`` where rounding puts it below.
+
+    The smaller of |s| and the cosine is the sine of an angle in [0, pi / 4], which one rational function gives.
+    """
+    size = absolute(s)
+    square, rest = size * size, fma(-size, size, 1.0)
+    rest = select(rest < least, least, rest)
+    root = sqrt(rest)
+    flat = size < root
+    y, u = select(flat, size, root), select(square < rest, square, rest)
+    angle = y + y * u * _arcsine_top(u) / _arcsine_bottom(u)
+    return copysign(select(flat, angle, 0.5 * math.pi - angle), s), root
 
 
 @njit(**HELPER)

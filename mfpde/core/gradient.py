@@ -35,7 +35,7 @@ from mfpde.core.passes import (
 )
 from mfpde.core.ranks import Share
 from mfpde.core.tiles import NODES, pack_nodes
-from mfpde.core.vector import CACHE_LINE, lanes
+from mfpde.core.transfers import CACHE_LINE, lanes
 
 NEAR_CACHE = 1 << 20  # bytes that replicas computed together may keep: they stay in the cache of their core
 LARGEST = 1 << 30  # bytes that a single network may keep

@@ -32,7 +32,8 @@ from mfpde.core.passes import (
 )
 from mfpde.core.ranks import Share
 from mfpde.core.tiles import NODES, pack, pack_nodes, project, spread_block, workspace
-from mfpde.core.vector import filled, fma, lanes, load, store
+from mfpde.core.transfers import filled, lanes, load, store
+from mfpde.core.vector import fma
 
 
 @cache

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from mfpde.core import parallel
 from mfpde.core.box_muller import box_muller, unit
 from mfpde.core.compilation import HELPER, kernel
-from mfpde.core.vector import LANES, bits_of, lanes, load, store
+from mfpde.core.transfers import lanes, load, store
+from mfpde.core.vector import LANES, bits_of
 
 Array = NDArray[np.float64]
 

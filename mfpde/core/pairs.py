@@ -11,15 +11,17 @@ and a target h_k(x_0), h_k = He_k / sqrt(k!), gives E[h_k(x_0) sigma(w.x)] = C_k
 C_k(q) = c_k(r) / r^k with r = sqrt(q) and c_k(r) = E[sigma(r Z) h_k(Z)].
 
 Forces are gradients with respect to the first argument alone, grad_u K = K_p v + 2 K_q u, so that the term j = i of
-the mean field needs no exception. All pairs are visited tile by tile; nothing of size N^2 is stored. The gradient of
-relu at u = 0 is set to 0, as relu'(0) is. Threads and precision: as in core.interaction. With a ``share`` of the
-particles every rank sees them all and computes the rows of its own.
+the mean field needs no exception. All pairs are visited tile by tile; nothing of size N^2 is stored. A pair of erf or
+relu costs a function of one angle: that between x = w / sqrt(A), or x = w / |w|, whose scalar product is its cosine;
+what grad_u K has along u follows from the sums, by K_q = -K_p p / (2 A) for erf and K = u.grad_u K for relu. The
+gradient of relu at u = 0 is set to 0, as relu'(0) is. Threads and precision: as in core.interaction. With a ``share``
+of the particles every rank sees them all and computes the rows of its own.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,11 +58,9 @@ def pair_energy(
 
     With a ``share`` a and w are those of all particles, and the rows of the sum are shared out.
     """
-    theta = np.zeros((w.shape[0] + 2, w.shape[1]))
-    theta[0], theta[1:-1] = a, w
-    out = np.empty_like(theta)
-    _pair_sums(code, hermite, theta, out, precision, True, share)
-    potential = out[0] if share is None else share.whole(out[0, share.first : share.stop])
+    _, potential = _pair_sums(code, hermite, a, w, precision, share)
+    if share is not None:
+        potential = share.whole(potential)
     # a dot product by BLAS may round differently from one machine to the next
     return float(np.sum(a * potential)) / w.shape[1]
 
@@ -73,13 +73,10 @@ def pair_force(
     Rows as in interaction: a, w_1 .. w_d, b; the row of b is set to zero. ValueError for an activation outside KERNELS.
     With a ``share`` theta and out are those of its particles.
     """
-    if share is None:
-        _pair_sums(code, hermite, theta, out, precision, False)
-        return
-    everyone = share.whole(theta)
-    forces = np.empty_like(everyone)  # memory is taken for the rows that are written
-    _pair_sums(code, hermite, everyone, forces, precision, False, share)
-    out[...] = forces[:, share.first : share.stop]
+    everyone = theta if share is None else share.whole(theta)
+    out[1:-1], out[0] = _pair_sums(code, hermite, everyone[0], everyone[1:-1], precision, share)
+    out[1:-1] *= theta[0]
+    out[-1] = 0.0
 
 
 @kernel
@@ -112,39 +109,81 @@ def target_force(code: int, hermite: Array, coefficients: Array, theta: Array, o
         out[d + 1, i] = 0.0
 
 
+class _Formula(NamedTuple):
+    """A kernel by sums over scaled sources, x = scale w and b = reach a, numbers or arrays [N].
+
+    With V and F as in core.pair_sums, and F again or the third sum of a series as G:
+    sum_j a_j K_ij = value F + pull x.V,  sum_j a_j grad_u K_ij = slope V + (radial G + project x.V) x.
+    A closed form is told a number ``own`` [N] of both particles besides.
+    """
+
+    value: Any = 1.0
+    pull: Any = 0.0
+    slope: Any = 1.0
+    radial: Any = 0.0
+    project: Any = 0.0
+    scale: Any = 1.0
+    reach: Any = 1.0
+    own: Any = None
+
+
+def _formula(code: int, q: Array) -> _Formula:
+    """How the kernel of particles with |w|^2 = q[N] is made."""
+    if code == ERF:
+        scale = 1.0 / np.sqrt(1.0 + q)
+        slope = 2.0 / np.pi * scale
+        # 1 - p^2 >= 1/(1 + q)
+        return _Formula(2.0 / np.pi, slope=slope, project=-slope, scale=scale, own=1.0 / (1.0 + q))
+    if code == RELU:
+        # homogeneous: K = u.grad_u K; relu'(0) = 0
+        norm, here = np.sqrt(q), q != 0.0
+        half = np.where(here, 0.5 / np.pi, 0.0)
+        scale = np.divide(1.0, norm, out=np.zeros_like(q), where=here)
+        return _Formula(0.5 / np.pi * norm, 0.5 / np.pi * norm, half, half, scale=scale, reach=norm, own=q)
+    if code == SIN:
+        return _Formula(radial=-1.0, own=q)
+    if code == QUADRATIC:
+        return _Formula(value=q, pull=0.5, radial=2.0, own=q)
+    return _Formula(value=0.0, pull=1.0, own=q) if code == IDENTITY else _Formula(radial=2.0)
+
+
 def _pair_sums(
-    code: int,
-    hermite: Array,
-    theta: Array,
-    out: Array,
-    precision: Precision,
-    energy: bool,
-    share: Share | None = None,
-) -> None:
-    """Rows of pair_force, at the particles of the share; with ``energy`` the row of a alone."""
+    code: int, hermite: Array, a: Array, w: Array, precision: Precision, share: Share | None
+) -> tuple[Array, Array]:
+    """((1/N) sum_j a_j grad_u K_ij [d, n], (1/N) sum_j a_j K_ij [n]) at the particles of the share, or at all."""
     if code not in [CODES[name] for name in KERNELS]:
         raise ValueError(f"activation code {code} has no closed-form pair kernel; known are {', '.join(KERNELS)}")
-    dtype, count = DTYPES[precision], theta.shape[1]
-    first = 0 if share is None else share.first
-    w = theta[1:-1]
-    squares = np.sum(w * w, axis=0)  # row after row, whatever the processor
-    sources, amplitude, others = pack_nodes(w.T, dtype), _whole(theta[0], dtype), _whole(squares, dtype)
-    if code == HERMITE:
-        series, slopes = _profiles(code, np.asarray(hermite, np.float64), squares)
-        stacked = np.concatenate([series, slopes])
-        kernel = series_sums(energy)
-        packed = pack_nodes(series.T, dtype)
+    dtype, (d, count) = DTYPES[precision], w.shape
+    here = slice(0, count) if share is None else slice(share.first, share.stop)
+    with np.errstate(over="ignore", invalid="ignore"):  # a particle that diverges shows in the result
+        squares = _inner(w, w)
+        formula = _formula(code, squares)
+        x = w * formula.scale
+        if code == HERMITE:
+            series, slopes = _profiles(code, np.asarray(hermite, np.float64), squares)
+            kernel, own, others = series_sums, np.concatenate([series, slopes]), pack_nodes(series.T, dtype)
+        else:
+            kernel, own = closed_form_sums(code), formula.own[None]
+            others = _whole(formula.own, dtype)
+        sources, amplitude = pack_nodes(x.T, dtype), _whole(a * formula.reach, dtype)
+        sums = np.empty((d + (2 if code == HERMITE else 1), count))  # memory is taken for what is written
 
-        def rows(span: tuple[int, int]) -> None:
-            kernel(theta, stacked, sources, packed, amplitude, first + span[0], first + span[1], out)
+        def part(span: tuple[int, int]) -> None:
+            kernel(x, own, sources, others, amplitude, here.start + span[0], here.start + span[1], sums)
 
-    else:
-        one = closed_form_sums(code, energy)
+        each_span(count, count, part, share)
+        x, along, rest, last = x[:, here], sums[:d, here], sums[d, here], sums[-1, here]
+        value, pull, slope, radial, project = (np.broadcast_to(factor, count)[here] for factor in formula[:5])
+        inner = _inner(x, along)
+        return (slope * along + (radial * last + project * inner) * x) / count, (value * rest + pull * inner) / count
 
-        def rows(span: tuple[int, int]) -> None:
-            one(theta, squares, sources, others, amplitude, first + span[0], first + span[1], out)
 
-    each_span(count, count, rows, share)
+def _inner(x: Array, y: Array) -> Array:
+    """sum_k x[k, i] y[k, i], row after row, whatever the processor and the number of columns."""
+    total = np.zeros(x.shape[1])
+    for row, other in zip(x, y, strict=True):
+        total += row * other
+    return total
 
 
 def _whole(values: Array, dtype: Any) -> Packed:

@@ -40,7 +40,8 @@ from mfpde.core.tiles import (
     write,
     write_products,
 )
-from mfpde.core.vector import SUMS, add_product, fma, lanes, load, prefetch, store, stream
+from mfpde.core.transfers import SUMS, add_product, lanes, load, prefetch, store, stream
+from mfpde.core.vector import fma
 
 Array = NDArray[np.float64]
 Packed = NDArray[Any]

@@ -33,7 +33,8 @@ from mfpde.core.box_muller import box_muller
 from mfpde.core.compilation import HELPER, kernel
 from mfpde.core.noise import LANE_NUMBERS, philox
 from mfpde.core.tiles import NODES, clear, workspace
-from mfpde.core.vector import SUMS, add_product, bits_of, filled, fma, lanes, load, spread, store
+from mfpde.core.transfers import SUMS, add_product, lanes, load, load_as, spread_as, store, zero_piece
+from mfpde.core.vector import bits_of, fma
 
 Array = NDArray[np.float64]
 Kernel = Callable[..., None]
@@ -215,32 +216,34 @@ def _move_and_project(
     noisy: bool, strength: Array, normal: Array, component: Array, toward: Array, z: Array,
 ) -> None:  # fmt: skip
     """One tile: the update of the last block on all rows, and the projections on the next block of what comes out."""
-    width = lanes(hidden)
-    at, base = tile * width, tile * (d + 1) * width
-    g0 = load(slopes, at) * residual[0]
-    g1 = load(slopes, size + at) * residual[1]
-    g2 = load(slopes, 2 * size + at) * residual[2]
-    g3 = load(slopes, 3 * size + at) * residual[3]
-    z0, z1, z2, z3 = filled(hidden, 0.0), filled(hidden, 0.0), filled(hidden, 0.0), filled(hidden, 0.0)
-    for k in range(d + 1):
-        group = _W if k < d else _B
-        node = k * NODES
-        w = load(hidden, base + k * width) * keep[group]
-        w = fma(g0, spread(push, node), w)
-        w = fma(g1, spread(push, node + 1), w)
-        w = fma(g2, spread(push, node + 2), w)
-        w = fma(g3, spread(push, node + 3), w)
-        if noisy:
-            w = fma(load(normal, component[group] * width + (k * width if k < d else 0)), strength[group], w)
-        store(hidden, base + k * width, w)
-        z0 = fma(w, spread(toward, node), z0)
-        z1 = fma(w, spread(toward, node + 1), z1)
-        z2 = fma(w, spread(toward, node + 2), z2)
-        z3 = fma(w, spread(toward, node + 3), z3)
-    store(z, at, z0)
-    store(z, size + at, z1)
-    store(z, 2 * size + at, z2)
-    store(z, 3 * size + at, z3)
+    width, none = lanes(hidden), zero_piece(hidden)
+    for lane in range(0, width, lanes(none)):
+        at, base = tile * width + lane, tile * (d + 1) * width + lane
+        g0 = load_as(none, slopes, at) * residual[0]
+        g1 = load_as(none, slopes, size + at) * residual[1]
+        g2 = load_as(none, slopes, 2 * size + at) * residual[2]
+        g3 = load_as(none, slopes, 3 * size + at) * residual[3]
+        z0, z1, z2, z3 = none, none, none, none
+        for k in range(d + 1):
+            group = _W if k < d else _B
+            node = k * NODES
+            w = load_as(none, hidden, base + k * width) * keep[group]
+            w = fma(g0, spread_as(none, push, node), w)
+            w = fma(g1, spread_as(none, push, node + 1), w)
+            w = fma(g2, spread_as(none, push, node + 2), w)
+            w = fma(g3, spread_as(none, push, node + 3), w)
+            if noisy:
+                row = component[group] * width + (k * width if k < d else 0)
+                w = fma(load_as(none, normal, row + lane), strength[group], w)
+            store(hidden, base + k * width, w)
+            z0 = fma(w, spread_as(none, toward, node), z0)
+            z1 = fma(w, spread_as(none, toward, node + 1), z1)
+            z2 = fma(w, spread_as(none, toward, node + 2), z2)
+            z3 = fma(w, spread_as(none, toward, node + 3), z3)
+        store(z, at, z0)
+        store(z, size + at, z1)
+        store(z, 2 * size + at, z2)
+        store(z, 3 * size + at, z3)
 
 
 @cache

@@ -10,10 +10,25 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from mfpde.core.compilation import HELPER, kernel
-from mfpde.core.vector import CACHE_LINE, LANES, filled, fma, lanes, load, load_as, prefetch, spread, store
+from mfpde.core.transfers import (
+    CACHE_LINE,
+    filled,
+    in_one_piece,
+    joined,
+    lanes,
+    load,
+    load_as,
+    prefetch,
+    quarters,
+    spread,
+    spread_as,
+    store,
+)
+from mfpde.core.vector import LANES, fma
 
 Array = NDArray[Any]
 
@@ -104,18 +119,44 @@ def write_products(factor: Array, numbers: Array, at: int, first: int, count: in
 
 
 @njit(**HELPER)
-def project(points: Array, nodes: Array, block: int, d: int, z: Any) -> Any:
-    """z + sum_k points[k] nodes[block][k] for the NODES nodes of a block, all from the vector z."""
+def _project(points: Array, nodes: Array, block: int, d: int, z: Any, lane: int) -> Any:
     z0, z1, z2, z3 = z, z, z, z
     at = block * d * NODES
     for k in range(d):
-        w = load(points, k * lanes(points))
-        z0 = fma(w, spread(nodes, at), z0)
-        z1 = fma(w, spread(nodes, at + 1), z1)
-        z2 = fma(w, spread(nodes, at + 2), z2)
-        z3 = fma(w, spread(nodes, at + 3), z3)
+        w = load_as(z, points, k * lanes(points) + lane)
+        z0 = fma(w, spread_as(z, nodes, at), z0)
+        z1 = fma(w, spread_as(z, nodes, at + 1), z1)
+        z2 = fma(w, spread_as(z, nodes, at + 2), z2)
+        z3 = fma(w, spread_as(z, nodes, at + 3), z3)
         at += NODES
     return z0, z1, z2, z3
+
+
+def project(points: Array, nodes: Array, block: int, d: int, z: Any) -> Any:
+    """z + sum_k points[k] nodes[block][k] for the NODES nodes of a block, all from the vector z, inside kernels."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(project, strict=False, jit_options=HELPER)
+def _project_overload(points: Any, nodes: Any, block: Any, d: Any, z: Any) -> Any:
+    def whole(points: Array, nodes: Array, block: int, d: int, z: Any) -> Any:
+        return _project(points, nodes, block, d, z, 0)
+
+    def by_quarters(points: Array, nodes: Array, block: int, d: int, z: Any) -> Any:
+        q0, q1, q2, q3 = quarters(z)
+        size = lanes(points) // 4
+        a0, a1, a2, a3 = _project(points, nodes, block, d, q0, 0)
+        b0, b1, b2, b3 = _project(points, nodes, block, d, q1, size)
+        c0, c1, c2, c3 = _project(points, nodes, block, d, q2, 2 * size)
+        e0, e1, e2, e3 = _project(points, nodes, block, d, q3, 3 * size)
+        return (
+            joined(joined(a0, b0), joined(c0, e0)),
+            joined(joined(a1, b1), joined(c1, e1)),
+            joined(joined(a2, b2), joined(c2, e2)),
+            joined(joined(a3, b3), joined(c3, e3)),
+        )
+
+    return whole if in_one_piece() else by_quarters
 
 
 @njit(**HELPER)
@@ -126,16 +167,36 @@ def spread_block(numbers: Array, block: int) -> Any:
 
 
 @njit(**HELPER)
-def accumulate_outer(nodes: Array, block: int, d: int, v0: Any, v1: Any, v2: Any, v3: Any, total: Array) -> None:
-    """total[k] += sum_j nodes[block][k][j] v_j."""
+def _accumulate(nodes: Array, block: int, d: int, v0: Any, v1: Any, v2: Any, v3: Any, total: Array, lane: int) -> None:
     at = block * d * NODES
     for k in range(d):
-        row = k * lanes(total)
-        sum_ = fma(spread(nodes, at), v0, load(total, row))
-        sum_ = fma(spread(nodes, at + 1), v1, sum_)
-        sum_ = fma(spread(nodes, at + 2), v2, sum_)
-        store(total, row, fma(spread(nodes, at + 3), v3, sum_))
+        row = k * lanes(total) + lane
+        sum_ = fma(spread_as(v0, nodes, at), v0, load_as(v0, total, row))
+        sum_ = fma(spread_as(v0, nodes, at + 1), v1, sum_)
+        sum_ = fma(spread_as(v0, nodes, at + 2), v2, sum_)
+        store(total, row, fma(spread_as(v0, nodes, at + 3), v3, sum_))
         at += NODES
+
+
+def accumulate_outer(nodes: Array, block: int, d: int, v0: Any, v1: Any, v2: Any, v3: Any, total: Array) -> None:
+    """total[k] += sum_j nodes[block][k][j] v_j, inside kernels."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(accumulate_outer, strict=False, jit_options=HELPER)
+def _accumulate_overload(nodes: Any, block: Any, d: Any, v0: Any, v1: Any, v2: Any, v3: Any, total: Any) -> Any:
+    def whole(nodes: Array, block: int, d: int, v0: Any, v1: Any, v2: Any, v3: Any, total: Array) -> None:
+        _accumulate(nodes, block, d, v0, v1, v2, v3, total, 0)
+
+    def by_quarters(nodes: Array, block: int, d: int, v0: Any, v1: Any, v2: Any, v3: Any, total: Array) -> None:
+        a, b, c, e = quarters(v0), quarters(v1), quarters(v2), quarters(v3)
+        size = lanes(total) // 4
+        _accumulate(nodes, block, d, a[0], b[0], c[0], e[0], total, 0)
+        _accumulate(nodes, block, d, a[1], b[1], c[1], e[1], total, size)
+        _accumulate(nodes, block, d, a[2], b[2], c[2], e[2], total, 2 * size)
+        _accumulate(nodes, block, d, a[3], b[3], c[3], e[3], total, 3 * size)
+
+    return whole if in_one_piece() else by_quarters
 
 
 def pack_nodes(x: Array, dtype: Any) -> Array:

@@ -13,18 +13,14 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel.models import PrimitiveModel
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, overload, register_model
+from numba.extending import intrinsic, lower_builtin, register_model
 
 LANES = {types.float64: 32, types.float32: 64}
-REGISTER = {types.float64: 8, types.float32: 16}
-SUMS = 8
-CACHE_LINE = 64
 _BITS = {types.float64: types.int64, types.float32: types.int32}
 _FLOAT_OF = {bits: number for number, bits in _BITS.items()}
 
@@ -52,7 +48,7 @@ def _scalar_of(kind: types.Type) -> types.Type:
     return kind.element if isinstance(kind, Vector) else kind
 
 
-def _splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
+def splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
     vector = ir.VectorType(value.type, count)
     if isinstance(value, ir.Constant):
         return ir.Constant(vector, [value] * count)
@@ -61,11 +57,11 @@ def _splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
     return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), order)
 
 
-def _as(context: Any, builder: ir.IRBuilder, value: ir.Value, have: types.Type, want: Vector) -> ir.Value:
+def as_vector(context: Any, builder: ir.IRBuilder, value: ir.Value, have: types.Type, want: Vector) -> ir.Value:
     """A vector as it is; a scalar converted to the element type and spread over the lanes."""
     if isinstance(have, Vector):
         return value
-    return _splat(builder, context.cast(builder, value, have, want.element), want.count)
+    return splat(builder, context.cast(builder, value, have, want.element), want.count)
 
 
 def _common(kinds: tuple[types.Type, ...]) -> Vector | None:
@@ -102,7 +98,9 @@ def _register_binary(operation: Any) -> None:
     def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         vector = _common(sig.args)
         assert vector is not None
-        left, right = (_as(context, builder, value, kind, vector) for value, kind in zip(args, sig.args, strict=True))
+        left, right = (
+            as_vector(context, builder, value, kind, vector) for value, kind in zip(args, sig.args, strict=True)
+        )
         floating = isinstance(vector.element, types.Float)
         if compares:
             compare = builder.fcmp_ordered if floating else builder.icmp_signed
@@ -129,7 +127,7 @@ def _lower_negative(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) ->
     return builder.fneg(args[0])
 
 
-def _llvm_call(builder: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
+def llvm_call(builder: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
     kind = args[0].type
     suffix = {ir.DoubleType(): "f64", ir.FloatType(): "f32"}
     label = f"v{kind.count}{suffix[kind.element]}" if isinstance(kind, ir.VectorType) else suffix[kind]
@@ -146,10 +144,10 @@ def _elementwise(name: str, count: int) -> Callable[..., Any]:
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         kind = sig.return_type
         if isinstance(kind, Vector):
-            values = [_as(context, builder, v, k, kind) for v, k in zip(args, sig.args, strict=True)]
+            values = [as_vector(context, builder, v, k, kind) for v, k in zip(args, sig.args, strict=True)]
         else:
             values = [context.cast(builder, v, k, kind) for v, k in zip(args, sig.args, strict=True)]
-        return _llvm_call(builder, name, *values)
+        return llvm_call(builder, name, *values)
 
     def one(typingctx: Any, x: Any) -> Any:
         return typed((x,))(x), codegen
@@ -180,7 +178,7 @@ def select(typingctx: Any, mask: Any, yes: Any, no: Any) -> Any:
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         if isinstance(kind, Vector):
-            values = [_as(context, builder, v, k, kind) for v, k in zip(args[1:], sig.args[1:], strict=True)]
+            values = [as_vector(context, builder, v, k, kind) for v, k in zip(args[1:], sig.args[1:], strict=True)]
         else:
             values = [context.cast(builder, v, k, kind) for v, k in zip(args[1:], sig.args[1:], strict=True)]
         return builder.select(args[0], *values)
@@ -245,166 +243,9 @@ def polynomial(double: Sequence[float], single: Sequence[float]) -> Any:
             (power,), kind = args, args[0].type
             total, *rest = map(constant_term, coefficients)
             for term in rest:
-                total = _llvm_call(builder, "fma", total, power, term)
+                total = llvm_call(builder, "fma", total, power, term)
             return total
 
         return x(x), codegen
 
     return intrinsic(evaluate)
-
-
-def _element_at(context: Any, builder: ir.IRBuilder, sig: Any, args: Any, first: int = 0) -> ir.Value:
-    """Pointer to an element of a contiguous 1-D array: the arguments from ``first`` on are the array and an offset."""
-    offset = context.cast(builder, args[first + 1], sig.args[first + 1], types.intp)
-    return builder.gep(context.make_array(sig.args[first])(context, builder, args[first]).data, [offset])
-
-
-def _vector_at(
-    context: Any, builder: ir.IRBuilder, sig: Any, args: Any, count: int, first: int = 0
-) -> tuple[ir.Value, int]:
-    """(pointer to ``count`` elements from that element on, as a vector; the alignment of one element in bytes)."""
-    element = sig.args[first].dtype
-    vector = ir.VectorType(context.get_value_type(element), count)
-    pointer = _element_at(context, builder, sig, args, first)
-    return builder.bitcast(pointer, vector.as_pointer()), element.bitwidth // 8
-
-
-def _resized(builder: ir.IRBuilder, value: ir.Value, have: types.Type, want: types.Type) -> ir.Value:
-    """Lanes of one floating-point type as lanes of another."""
-    if have is want:
-        return value
-    kind = ir.VectorType(ir.DoubleType() if want is types.float64 else ir.FloatType(), value.type.count)
-    return (builder.fpext if want is types.float64 else builder.fptrunc)(value, kind)
-
-
-@intrinsic
-def load(typingctx: Any, array: Any, offset: Any) -> Any:
-    """LANES elements of a contiguous 1-D array from ``offset`` on, aligned to the element only; no bounds check."""
-    result = Vector(array.dtype, LANES[array.dtype])
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        where, align = _vector_at(context, builder, sig, args, result.count)
-        return builder.load(where, align=align)
-
-    return result(array, offset), codegen
-
-
-@intrinsic
-def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
-    """Write a vector to a contiguous 1-D array from ``offset`` on."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        where, align = _vector_at(context, builder, sig, args, value.count)
-        builder.store(args[2], where, align=align)
-        return context.get_dummy_value()
-
-    return types.void(array, offset, value), codegen
-
-
-@intrinsic
-def stream(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
-    """``store`` past the caches, for what is not read soon: the element must lie on a cache line."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        where, _ = _vector_at(context, builder, sig, args, value.count)
-        written = builder.store(args[2], where, align=CACHE_LINE)
-        one = ir.Constant(ir.IntType(32), 1)
-        written.set_metadata("nontemporal", builder.module.add_metadata([one]))
-        return context.get_dummy_value()
-
-    return types.void(array, offset, value), codegen
-
-
-@intrinsic
-def prefetch(typingctx: Any, array: Any, offset: Any) -> Any:
-    """Ask for the vector from the element on before it is read; it may lie beyond the end of the array."""
-    size = LANES[array.dtype] * array.dtype.bitwidth // 8
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        request = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        start = builder.bitcast(_element_at(context, builder, sig, args), byte)
-        for line in range(0, size, CACHE_LINE):
-            # for reading, to be kept in all caches, data
-            builder.call(request, [builder.gep(start, [ir.IntType(64)(line)]), word(0), word(3), word(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, offset), codegen
-
-
-@intrinsic
-def load_as(typingctx: Any, like: Any, array: Any, offset: Any) -> Any:
-    """As many elements of ``array`` as a vector of ``like`` has, converted to its type."""
-    result = Vector(like.dtype, LANES[like.dtype])
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        where, align = _vector_at(context, builder, sig, args, result.count, first=1)
-        return _resized(builder, builder.load(where, align=align), array.dtype, result.element)
-
-    return result(like, array, offset), codegen
-
-
-@intrinsic
-def spread(typingctx: Any, array: Any, offset: Any) -> Any:
-    """Element ``offset`` of a contiguous 1-D array in every lane."""
-    result = Vector(array.dtype, LANES[array.dtype])
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        return _splat(builder, builder.load(_element_at(context, builder, sig, args)), result.count)
-
-    return result(array, offset), codegen
-
-
-@intrinsic
-def filled(typingctx: Any, like: Any, value: Any) -> Any:
-    """A number in every lane, for a vector ``like`` or an array that ``load`` reads; a scalar gives a scalar."""
-    result = Vector(like.dtype, LANES[like.dtype]) if isinstance(like, types.Array) else like
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        if isinstance(result, Vector):
-            return _as(context, builder, args[1], sig.args[1], result)
-        return context.cast(builder, args[1], sig.args[1], result)
-
-    return result(like, value), codegen
-
-
-def _stretch(builder: ir.IRBuilder, vector: ir.Value, first: int, count: int) -> ir.Value:
-    """Lanes first .. first + count - 1 of a vector, as a vector of ``count``."""
-    order = [ir.Constant(ir.IntType(32), first + lane) for lane in range(count)]
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), count), order)
-    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
-
-
-@intrinsic
-def add_product(typingctx: Any, sums: Any, offset: Any, factor: Any, value: Any) -> Any:
-    """sums[offset : offset + SUMS] += factor value, folded onto SUMS doubles: register after register, then halves."""
-    width = REGISTER[value.element]
-
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        def register(first: int) -> list[ir.Value]:
-            return [_stretch(builder, operand, first, width) for operand in args[2:]]
-
-        total = builder.fmul(*register(0))
-        for first in range(width, value.count, width):
-            total = _llvm_call(builder, "fma", *register(first), total)
-        if width > SUMS:
-            double = ir.VectorType(ir.DoubleType(), SUMS)
-            low, high = (builder.fpext(_stretch(builder, total, first, SUMS), double) for first in (0, SUMS))
-            total = builder.fadd(low, high)
-        where, align = _vector_at(context, builder, sig, args, SUMS)
-        builder.store(builder.fadd(builder.load(where, align=align), total), where, align=align)
-        return context.get_dummy_value()
-
-    return types.void(sums, offset, factor, value), codegen
-
-
-def lanes(array: Any) -> int:
-    """Elements of the vectors that ``load`` gives for this array; a constant inside kernels."""
-    return LANES[types.float32 if array.dtype == np.float32 else types.float64]
-
-
-@overload(lanes, strict=False)
-def _lanes(array: Any) -> Any:
-    count = LANES[array.dtype]
-    return lambda array: count
