@@ -21,17 +21,19 @@ of the particles every rank sees them all and computes the rows of its own.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from mfpde.core.activations import CODES, ERF, HERMITE, IDENTITY, QUADRATIC, RELU, SIN
-from mfpde.core.compilation import kernel
+from mfpde.core.compilation import HELPER, kernel
 from mfpde.core.pair_sums import closed_form_sums, series_sums
 from mfpde.core.passes import DTYPES, Precision, each_span
 from mfpde.core.ranks import Share
 from mfpde.core.tiles import NODES, clear, pack_nodes
+from mfpde.core.vector import fma
 
 Array = NDArray[np.float64]
 Packed = NDArray[Any]
@@ -58,7 +60,7 @@ def pair_energy(
 
     With a ``share`` a and w are those of all particles, and the rows of the sum are shared out.
     """
-    _, potential = _pair_sums(code, hermite, a, w, precision, share)
+    potential = _pair_sums(code, hermite, a, w, precision, share)[0]
     if share is not None:
         potential = share.whole(potential)
     # a dot product by BLAS may round differently from one machine to the next
@@ -74,9 +76,7 @@ def pair_force(
     With a ``share`` theta and out are those of its particles.
     """
     everyone = theta if share is None else share.whole(theta)
-    out[1:-1], out[0] = _pair_sums(code, hermite, everyone[0], everyone[1:-1], precision, share)
-    out[1:-1] *= theta[0]
-    out[-1] = 0.0
+    out[...] = _pair_sums(code, hermite, everyone[0], everyone[1:-1], precision, share)
 
 
 @kernel
@@ -109,81 +109,101 @@ def target_force(code: int, hermite: Array, coefficients: Array, theta: Array, o
         out[d + 1, i] = 0.0
 
 
-class _Formula(NamedTuple):
-    """A kernel by sums over scaled sources, x = scale w and b = reach a, numbers or arrays [N].
-
-    With V and F as in core.pair_sums, and F again or the third sum of a series as G:
-    sum_j a_j K_ij = value F + pull x.V,  sum_j a_j grad_u K_ij = slope V + (radial G + project x.V) x.
-    A closed form is told a number ``own`` [N] of both particles besides.
-    """
-
-    value: Any = 1.0
-    pull: Any = 0.0
-    slope: Any = 1.0
-    radial: Any = 0.0
-    project: Any = 0.0
-    scale: Any = 1.0
-    reach: Any = 1.0
-    own: Any = None
-
-
-def _formula(code: int, q: Array) -> _Formula:
-    """How the kernel of particles with |w|^2 = q[N] is made."""
-    if code == ERF:
-        scale = 1.0 / np.sqrt(1.0 + q)
-        slope = 2.0 / np.pi * scale
-        # 1 - p^2 >= 1/(1 + q)
-        return _Formula(2.0 / np.pi, slope=slope, project=-slope, scale=scale, own=1.0 / (1.0 + q))
-    if code == RELU:
-        # homogeneous: K = u.grad_u K; relu'(0) = 0
-        norm, here = np.sqrt(q), q != 0.0
-        half = np.where(here, 0.5 / np.pi, 0.0)
-        scale = np.divide(1.0, norm, out=np.zeros_like(q), where=here)
-        return _Formula(0.5 / np.pi * norm, 0.5 / np.pi * norm, half, half, scale=scale, reach=norm, own=q)
-    if code == SIN:
-        return _Formula(radial=-1.0, own=q)
-    if code == QUADRATIC:
-        return _Formula(value=q, pull=0.5, radial=2.0, own=q)
-    return _Formula(value=0.0, pull=1.0, own=q) if code == IDENTITY else _Formula(radial=2.0)
-
-
-def _pair_sums(
-    code: int, hermite: Array, a: Array, w: Array, precision: Precision, share: Share | None
-) -> tuple[Array, Array]:
-    """((1/N) sum_j a_j grad_u K_ij [d, n], (1/N) sum_j a_j K_ij [n]) at the particles of the share, or at all."""
+def _pair_sums(code: int, hermite: Array, a: Array, w: Array, precision: Precision, share: Share | None) -> Array:
+    """Rows of pair_force at the particles of the share, or at all, from a [N] and w [d, N] of all."""
     if code not in [CODES[name] for name in KERNELS]:
         raise ValueError(f"activation code {code} has no closed-form pair kernel; known are {', '.join(KERNELS)}")
     dtype, (d, count) = DTYPES[precision], w.shape
-    here = slice(0, count) if share is None else slice(share.first, share.stop)
-    with np.errstate(over="ignore", invalid="ignore"):  # a particle that diverges shows in the result
-        squares = _inner(w, w)
-        formula = _formula(code, squares)
-        x = w * formula.scale
-        if code == HERMITE:
-            series, slopes = _profiles(code, np.asarray(hermite, np.float64), squares)
-            kernel, own, others = series_sums, np.concatenate([series, slopes]), pack_nodes(series.T, dtype)
-        else:
-            kernel, own = closed_form_sums(code), formula.own[None]
-            others = _whole(formula.own, dtype)
-        sources, amplitude = pack_nodes(x.T, dtype), _whole(a * formula.reach, dtype)
-        sums = np.empty((d + (2 if code == HERMITE else 1), count))  # memory is taken for what is written
+    start, stop = (0, count) if share is None else (share.first, share.stop)
+    x, squares, own, amplitude = _scaled(code, a, w)
+    if code == HERMITE:
+        series, slopes = _profiles(code, np.asarray(hermite, np.float64), squares)
+        kernel, rows, traits, others = series_sums, d + 2, np.concatenate([series, slopes]), pack_nodes(series.T, dtype)
+    else:
+        kernel, rows, traits, others = closed_form_sums(code), d + 1, own[None], _whole(own, dtype)
+    sources, amplitudes = pack_nodes(x.T, dtype), _whole(amplitude, dtype)
+    sums = np.empty((rows, count))  # memory is taken for what is written
 
-        def part(span: tuple[int, int]) -> None:
-            kernel(x, own, sources, others, amplitude, here.start + span[0], here.start + span[1], sums)
+    def part(span: tuple[int, int]) -> None:
+        kernel(x, traits, sources, others, amplitudes, start + span[0], start + span[1], sums)
 
-        each_span(count, count, part, share)
-        x, along, rest, last = x[:, here], sums[:d, here], sums[d, here], sums[-1, here]
-        value, pull, slope, radial, project = (np.broadcast_to(factor, count)[here] for factor in formula[:5])
-        inner = _inner(x, along)
-        return (slope * along + (radial * last + project * inner) * x) / count, (value * rest + pull * inner) / count
+    each_span(count, count, part, share)
+    out = np.empty((d + 2, stop - start))
+    _combine(code, a, x, squares, sums, start, out)
+    return out
 
 
-def _inner(x: Array, y: Array) -> Array:
-    """sum_k x[k, i] y[k, i], row after row, whatever the processor and the number of columns."""
-    total = np.zeros(x.shape[1])
-    for row, other in zip(x, y, strict=True):
-        total += row * other
-    return total
+@njit(**HELPER)
+def _scaling(code: int, q: float) -> tuple[float, float, float]:
+    """(x / w, b / a, the number that a closed form is told of both particles) for |w|^2 = q."""
+    if code == ERF:
+        # 1 - p^2 >= 1/(1 + q)
+        return 1.0 / math.sqrt(1.0 + q), 1.0, 1.0 / (1.0 + q)
+    if code == RELU:
+        norm = math.sqrt(q)
+        return 1.0 / norm if q != 0.0 else 0.0, norm, q
+    return 1.0, 1.0, q
+
+
+@njit(**HELPER)
+def _factors(code: int, q: float) -> tuple[float, float, float, float, float]:
+    """(value, pull, slope, radial, project) of a particle with |w|^2 = q.
+
+    With V and F as in core.pair_sums, and F again or the third sum of a series as G:
+    sum_j a_j K_ij = value F + pull x.V,  sum_j a_j grad_u K_ij = slope V + (radial G + project x.V) x.
+    """
+    if code == ERF:
+        slope = 2.0 / math.pi / math.sqrt(1.0 + q)
+        return 2.0 / math.pi, 0.0, slope, 0.0, -slope
+    if code == RELU:
+        # homogeneous: K = u.grad_u K; relu'(0) = 0
+        reach, half = 0.5 / math.pi * math.sqrt(q), 0.5 / math.pi if q != 0.0 else 0.0
+        return reach, reach, half, half, 0.0
+    if code == SIN:
+        return 1.0, 0.0, 1.0, -1.0, 0.0
+    if code == QUADRATIC:
+        return q, 0.5, 1.0, 2.0, 0.0
+    if code == IDENTITY:
+        return 0.0, 1.0, 1.0, 0.0, 0.0
+    return 1.0, 0.0, 1.0, 2.0, 0.0
+
+
+@kernel
+def _scaled(code: int, a: Array, w: Array) -> tuple[Array, Array, Array, Array]:
+    """x[d, N], |w|^2, what closed forms are told, and b: [N] each."""
+    x, squares = np.empty(w.shape), _squared_norms(w)
+    scale, own, b = np.empty(a.shape[0]), np.empty(a.shape[0]), np.empty(a.shape[0])
+    for i in range(a.shape[0]):
+        scale[i], reach, own[i] = _scaling(code, squares[i])
+        b[i] = a[i] * reach
+    for k in range(w.shape[0]):
+        row, scaled = w[k], x[k]
+        for i in range(row.shape[0]):
+            scaled[i] = row[i] * scale[i]
+    return x, squares, own, b
+
+
+@kernel
+def _combine(code: int, a: Array, x: Array, squares: Array, sums: Array, first: int, out: Array) -> None:
+    """out[d + 2, n] of the particles from ``first`` on; roundings are those that are written, on every processor."""
+    d, count = x.shape
+    here = slice(first, first + out.shape[1])
+    along, last = np.zeros(out.shape[1]), sums[sums.shape[0] - 1, here]
+    for k in range(d):
+        row, total = x[k, here], sums[k, here]
+        for i in range(row.shape[0]):
+            along[i] = fma(row[i], total[i], along[i])
+    slopes = np.empty(out.shape[1])
+    for i in range(out.shape[1]):
+        value, pull, slope, radial, project = _factors(code, squares[first + i])
+        out[0, i] = fma(value, sums[d, first + i], pull * along[i]) / count
+        along[i] = fma(radial, last[i], project * along[i])
+        slopes[i] = slope
+        out[d + 1, i] = 0.0
+    for k in range(d):
+        row, total, force = x[k, here], sums[k, here], out[k + 1]
+        for i in range(row.shape[0]):
+            force[i] = a[first + i] / count * fma(along[i], row[i], slopes[i] * total[i])
 
 
 def _whole(values: Array, dtype: Any) -> Packed:
