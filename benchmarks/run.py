@@ -1,9 +1,10 @@
-"""Run all benchmarks one after the other, or put their tables into docs/performance.md and docs/scaling.md.
+"""Run all benchmarks one after the other, or put their tables into pages of docs/.
 
 python benchmarks/run.py                   every benchmark, results in benchmarks/results/*.json
 python benchmarks/run.py --quick           a smoke run of each
 python benchmarks/run.py --only noise      some of them
-python benchmarks/run.py --docs            write the tables of the stored results into the pages, run nothing
+python benchmarks/run.py --docs            run nothing, write the stored tables into docs/performance.md and scaling.md
+python benchmarks/run.py --docs PAGE       into another page: that of a processor of another kind
 """
 
 from __future__ import annotations
@@ -91,13 +92,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke run of each")
     parser.add_argument("--without-peers", action="store_true", help="leave the other libraries out")
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, metavar="NAME")
-    parser.add_argument("--docs", action="store_true", help="write the stored tables into the pages")
+    parser.add_argument("--docs", nargs="*", type=Path, metavar="PAGE", help="write the stored tables into pages")
     args = parser.parse_args()
-    if args.docs:
+    if args.docs is not None:
         smoke = [name for name, report in stored().items() if report["quick"]]
         if smoke:
             raise SystemExit(f"results of a smoke run are no figures: {', '.join(smoke)}")
-        for page in PAGES:
+        for page in args.docs or PAGES:
             page.write_text(fill(page.read_text(encoding="utf-8"), stored()), encoding="utf-8")
         return
     options = [flag for flag in ("--quick", "--without-peers") if getattr(args, flag[2:].replace("-", "_"))]

@@ -35,13 +35,13 @@ from mfpde.core.passes import (
 )
 from mfpde.core.ranks import Share
 from mfpde.core.tiles import NODES, pack_nodes
-from mfpde.core.transfers import CACHE_LINE, lanes
+from mfpde.core.transfers import CACHE_LINE, in_one_piece, lanes
 
 NEAR_CACHE = 1 << 20  # bytes that replicas computed together may keep: they stay in the cache of their core
 LARGEST = 1 << 30  # bytes that a single network may keep
-# Operations that cost as much as keeping a number, in a cache and beyond; measured: the 16 bytes of traffic overlap
-# with the arithmetic as long as there is enough of it (benchmarks/interaction.py)
-COST_NEAR, COST_FAR = 16, 40
+# Operations that cost as much as keeping a number, in a cache and beyond, each with registers of 512 bits and of 256.
+# Measured: 16 bytes of traffic overlap with the arithmetic as long as there is enough of it (benchmarks/interaction.py)
+COST_NEAR, COST_FAR = (16, 8), (40, 20)
 
 
 class Room:
@@ -81,10 +81,11 @@ def _keeping(code: int, neurons: int, nodes: int, inputs: int, precision: Precis
     tells = code in FROM_VALUE
     # (numbers kept, operations of the way back): nothing, values, values and slopes
     choices = [(0, value + slope + projection), (1, 0 if tells else slope + projection), (2, 0)]
+    narrow = int(not in_one_piece())
     found, least = (Keeping(NOTHING), 0), float(choices[0][1])
     for count, again in choices[1 : 2 if tells else 3]:
         where = NEAR if count * size <= NEAR_CACHE else FAR
-        cost = again + count * (COST_NEAR if where == NEAR else COST_FAR)
+        cost = again + count * (COST_NEAR if where == NEAR else COST_FAR)[narrow]
         if count * size <= LARGEST and cost <= least:
             found, least = (Keeping(where, slopes=count == 2), count * size), cost
     return found
