@@ -225,6 +225,7 @@ def torch_variants(torch: ModuleType, case: Case, compiled: bool) -> dict[str, C
 
     found: dict[str, Call] = {"PyTorch eager": lambda: by_hand(a, w, x, y), "PyTorch autograd": automatic}
     if compiled:
+        torch.compiler.reset()  # after eight sizes of one function it would leave the rest uncompiled
         fused = torch.compile(by_hand, dynamic=False)
         found["torch.compile"] = lambda: fused(a, w, x, y)
     return found

@@ -141,7 +141,9 @@ def _block(np_: Any, activation: str) -> Callable[..., tuple[Any, Any]]:
 def torch_blocked(torch: ModuleType, activation: str, a: Values, w: Values, rows: int, compiled: bool) -> Call:
     a_, w_ = torch.from_numpy(a), torch.from_numpy(w)
     block = _block(torch, activation)
-    block = torch.compile(block, dynamic=False) if compiled else block
+    if compiled:
+        torch.compiler.reset()  # after eight sizes of one function it would leave the rest uncompiled
+        block = torch.compile(block, dynamic=False)
     constant = (TWO_OVER_PI if activation == "erf" else BY_TWO_PI) / len(a)
 
     def call() -> Result:
