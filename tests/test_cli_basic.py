@@ -166,6 +166,34 @@ def test_failures_are_one_sentence(
     assert answer["ok"] is False
 
 
+class _Made:
+    """As the strings of llvmlite: the destructor counts on what the constructor sets."""
+
+    def __init__(self, signals: bool) -> None:
+        if signals:
+            signal.raise_signal(signal.SIGINT)
+        raise RuntimeError
+
+    def __del__(self) -> None:
+        self.number.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("signals", "code", "reported"), [(True, 130, []), (False, 70, [AttributeError])])
+def test_a_signal_inside_a_constructor_is_not_reported_by_the_destructor(
+    signals: bool, code: int, reported: list[type], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[type] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: dropped.append(report.exc_type))
+
+    def run(args: object) -> int:
+        _Made(signals)
+        return 0
+
+    _install(monkeypatch, run)
+    assert main.main(["try", "-q"]) == code
+    assert dropped == reported
+
+
 def test_traceback_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(args: object) -> int:
         raise ZeroDivisionError

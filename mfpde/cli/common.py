@@ -146,12 +146,31 @@ def termination_as_exception() -> Iterator[None]:
     # a process started in the background of a script ignores SIGINT, and must go on doing so
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, arrived) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def signals_leave_no_remains() -> Iterator[None]:
+    """Inside the block Python does not report what a signal broke where no exception can be raised.
+
+    The signal's own exception, dropped in a callback of the garbage collector, comes again at the next record; and the
+    destructor of an object that the signal kept from being made misses what the constructor had not yet set.
+    """
     hook = sys.unraisablehook
-    # dropped in a callback of the garbage collector, the exception comes again at the next record: nothing to report
-    sys.unraisablehook = lambda dropped: None if isinstance(dropped.exc_value, KeyboardInterrupt) else hook(dropped)
+
+    def report(dropped: Any) -> None:
+        lost = isinstance(dropped.exc_value, KeyboardInterrupt)
+        destructor = getattr(dropped.object, "__name__", "") == "__del__"
+        half_made = destructor and isinstance(dropped.exc_value, AttributeError) and interrupt.arrived() is not None
+        if not (lost or half_made):
+            hook(dropped)
+
+    sys.unraisablehook = report
     try:
         yield
     finally:
         sys.unraisablehook = hook
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -67,7 +67,12 @@ def entry() -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: of this process) and return its exit code; never raises what a user can cause."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    # until the exception of a signal is gone, with the objects that its traceback holds
+    with common.signals_leave_no_remains():
+        return _run_to_code(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run_to_code(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         with common.termination_as_exception():
