@@ -44,7 +44,7 @@ def simulate(marks: str) -> None:
     if find_spec("numba.cuda") is None:
         pytest.skip("this numba comes without a CUDA target and numba-cuda is not installed")
     environment = {key: value for key, value in os.environ.items() if key != "PYTEST_ADDOPTS"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marks, __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", marks, __file__]
     done = subprocess.run(
         command, env={**environment, "NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True, check=False
     )

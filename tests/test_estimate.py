@@ -66,7 +66,7 @@ RUNS: dict[str, tuple[str, list[str], list[str]]] = {
     ),
     "copies": (
         "single-index",
-        ["training.time=0.2", "particles.widths=[2048]", "particles.replicas=128", "output.snapshots=5"],
+        ["training.time=0.2", "particles.widths=[512]", "particles.replicas=512", "output.snapshots=5"],
         ["training.time=0.2", "particles.widths=[8]"],
     ),
 }  # fmt: skip

@@ -708,7 +708,7 @@ def test_killed_at_many_random_moments(number: int, extra: list[str], study: Pat
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_a_checkpoint(number: int, code: int, study: Path, tmp_path: Path) -> None:
     """The limit is done, the particles run: they stop within seconds, and the resumed run is the same."""
-    arguments = ["--set", "particles.step=1e-3", "--set", "output.snapshots=201", "--set", "particles.widths=[8]"]
+    arguments = ["--set", "particles.step=2e-3", "--set", "output.snapshots=101", "--set", "particles.widths=[8]"]
     directory = tmp_path / "run"
     process = subprocess.Popen(
         _command("solve", study, "-o", directory, "--no-figures", "-q", "--checkpoint", "0", *arguments),
@@ -732,7 +732,7 @@ def test_a_signal_leaves_a_checkpoint(number: int, code: int, study: Path, tmp_p
     assert sorted(path.name for path in directory.iterdir()) == ["limit.h5", "particles.h5"]
     contents = store.read(directory / "particles.h5")
     assert contents.attributes["finished"] == 0
-    assert 0 <= contents.attributes["index"] < 200
+    assert 0 <= contents.attributes["index"] < 100
     shorter = contents.groups["/ensemble/N000008"].variables["theta"].data
     assert len(shorter) == contents.attributes["index"] + 1
     assert _solve(study, directory, "--resume", *arguments) == 0

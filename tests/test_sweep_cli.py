@@ -252,7 +252,7 @@ def test_standard_input_and_parts(
 def test_an_interrupted_sweep_goes_on(study: Path, tmp_path: Path) -> None:
     """SIGTERM reaches the runs, which leave checkpoints; nothing of them stays alive."""
     out = tmp_path / "out"
-    arguments = ["--grid", "output.seed=1,2", "--set", "particles.step=2e-3", "--set", "output.snapshots=101"]
+    arguments = ["--grid", "output.seed=1,2", "--set", "particles.step=4e-3", "--set", "output.snapshots=51"]
     command = [
         sys.executable,
         "-m",
