@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -166,32 +167,60 @@ def test_failures_are_one_sentence(
     assert answer["ok"] is False
 
 
-class _Made:
-    """As the strings of llvmlite: the destructor counts on what the constructor sets."""
+class _HalfMade:
+    """As the strings of llvmlite: the constructor is cut short, and the destructor raises on what it finds."""
 
-    def __init__(self, signals: bool) -> None:
+    def __init__(self, signals: bool, error: type[BaseException]) -> None:
+        self.error = error
         if signals:
             signal.raise_signal(signal.SIGINT)
         raise RuntimeError
 
     def __del__(self) -> None:
-        self.number.close()  # type: ignore[attr-defined]
+        raise self.error
 
 
-@pytest.mark.parametrize(("signals", "code", "reported"), [(True, 130, []), (False, 70, [AttributeError])])
-def test_a_signal_inside_a_constructor_is_not_reported_by_the_destructor(
-    signals: bool, code: int, reported: list[type], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("signals", "error", "reported"),
+    [
+        (True, AttributeError, []),
+        (True, KeyboardInterrupt, []),
+        (True, ValueError, [ValueError]),
+        (False, AttributeError, [AttributeError]),
+    ],
+)
+def test_what_a_signal_broke_is_not_reported_by_destructors(
+    signals: bool, error: type[BaseException], reported: list[type], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dropped: list[type] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda report: dropped.append(report.exc_type))
 
     def run(args: object) -> int:
-        _Made(signals)
+        _HalfMade(signals, error)
         return 0
 
     _install(monkeypatch, run)
-    assert main.main(["try", "-q"]) == code
+    assert main.main(["try", "-q"]) == (130 if signals else 70)
     assert dropped == reported
+
+
+def test_what_fails_outside_a_destructor_is_reported_after_a_signal_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[type] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: dropped.append(report.exc_type))
+
+    def run(args: object) -> int:
+        watched = set[int]()
+        reference = weakref.ref(watched, lambda gone: gone.nothing)  # type: ignore[attr-defined]
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            del watched
+            assert reference() is None
+        return 0
+
+    _install(monkeypatch, run)
+    assert main.main(["try", "-q"]) == 130
+    assert dropped == [AttributeError]
 
 
 def test_traceback_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ def _scalar_of(kind: types.Type) -> types.Type:
 
 
 def splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
+    """A scalar in all ``count`` lanes of a vector."""
     vector = ir.VectorType(value.type, count)
     if isinstance(value, ir.Constant):
         return ir.Constant(vector, [value] * count)
