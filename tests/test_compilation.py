@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -11,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 from numba.core.caching import NullCache
 
 import mfpde
 from mfpde.core.compilation import kernel
+from mfpde.core.transfers import lanes, load, store
 
 PACKAGE = Path(mfpde.__file__).parent
 
@@ -139,6 +143,37 @@ def test_an_entry_that_another_process_wrote_in_its_place_is_not_taken(
 def test_a_kernel_without_a_known_cache_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba.core.dispatcher.FunctionCache", lambda function: NullCache())
     assert scaled(2.0)(1.0) == 2.0
+
+
+def test_vectors_in_a_stack_frame_are_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The instructions that move them fault where they are not; LLVM chose others, for a frame on any 16 bytes."""
+
+    def reverse(x: np.ndarray) -> None:  # type: ignore[type-arg]
+        n = lanes(x)
+        a, b, c, d, e = load(x, 0), load(x, n), load(x, 2 * n), load(x, 3 * n), load(x, 4 * n)
+        f, g, h, i, j = load(x, 5 * n), load(x, 6 * n), load(x, 7 * n), load(x, 8 * n), load(x, 9 * n)
+        store(x, 0, j)
+        store(x, n, i)
+        store(x, 2 * n, h)
+        store(x, 3 * n, g)
+        store(x, 4 * n, f)
+        store(x, 5 * n, e)
+        store(x, 6 * n, d)
+        store(x, 7 * n, c)
+        store(x, 8 * n, b)
+        store(x, 9 * n, a)
+
+    monkeypatch.setattr("numba.core.dispatcher.FunctionCache", lambda function: NullCache())
+    compiled = kernel(reverse)
+    width = lanes(np.empty(0))
+    rows = np.arange(10.0 * width).reshape(10, width)
+    numbers = rows.flatten()
+    compiled(numbers)
+    np.testing.assert_array_equal(numbers.reshape(10, width), rows[::-1])
+    if platform.machine() in ("x86_64", "AMD64"):
+        code = compiled.inspect_asm(compiled.signatures[0])
+        # ten vectors are forty registers of 512 bits, of which there are 32
+        assert len(re.findall(r"\tv?movap[sd]\t.*%[yz]mm.*\(%rsp\)", code)) >= 4
 
 
 def test_what_is_compiled_outside_core_takes_from_core_and_its_own_file_alone() -> None:

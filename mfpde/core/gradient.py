@@ -20,6 +20,7 @@ import numpy as np
 from mfpde.core import interaction
 from mfpde.core.activations import FROM_VALUE, OPERATIONS, SLOPE_OPERATIONS
 from mfpde.core.activations import series as parameters_of
+from mfpde.core.compilation import CACHE_LINE
 from mfpde.core.passes import (
     DTYPES,
     FAR,
@@ -35,7 +36,7 @@ from mfpde.core.passes import (
 )
 from mfpde.core.ranks import Share
 from mfpde.core.tiles import NODES, pack_nodes
-from mfpde.core.transfers import CACHE_LINE, in_one_piece, lanes
+from mfpde.core.transfers import in_one_piece, lanes
 
 NEAR_CACHE = 1 << 20  # bytes that replicas computed together may keep: they stay in the cache of their core
 LARGEST = 1 << 30  # bytes that a single network may keep

@@ -13,9 +13,8 @@ from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from mfpde.core.compilation import HELPER, kernel
+from mfpde.core.compilation import CACHE_LINE, HELPER, kernel
 from mfpde.core.transfers import (
-    CACHE_LINE,
     filled,
     in_one_piece,
     joined,

@@ -14,11 +14,11 @@ from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
+from mfpde.core.compilation import CACHE_LINE
 from mfpde.core.vector import LANES, Vector, as_vector, llvm_call, splat
 
 REGISTER = {types.float64: 8, types.float32: 16}
 SUMS = 8
-CACHE_LINE = 64
 
 
 def _element_at(context: Any, builder: ir.IRBuilder, sig: Any, args: Any, first: int = 0) -> ir.Value:
