@@ -64,9 +64,9 @@ class Keeping(NamedTuple):
 
 
 @njit(**HELPER)
-def _put(kept: Packed, at: int, keeps: int, number: Any) -> None:
+def _put(kept: Packed, at: int, where: int, number: Any) -> None:
     """A vector to kept[at:], through the caches or past them."""
-    if keeps == NEAR:
+    if where == NEAR:
         store(kept, at, number)
     else:
         stream(kept, at, number)
@@ -87,7 +87,7 @@ def _ask(kept: Packed, at: int, count: int) -> None:
 
 
 @cache
-def _forward(code: int) -> Kernel:
+def _forward(code: int, keeps: bool, slopes: bool) -> Kernel:
     @kernel
     def forward(
         series: Array,
@@ -98,14 +98,13 @@ def _forward(code: int) -> Kernel:
         stop: int,
         sums: Array,
         kept: Packed,
-        keeps: int,
-        slopes: bool,
+        where: int,
         out: Array,
     ) -> None:
         """out[R, n] of the particles start .. stop - 1 of theta[R, d + 2, N]; sums is scratch.
 
-        keeps NEAR or FAR: the values of the activation go to kept[replica][vector][block], through the caches or past,
-        after those of a block its ``slopes``.
+        If it keeps, values of the activation go to kept[replica][vector][block], NEAR through the caches or FAR past
+        them, and after those of a block its slopes.
         """
         d = theta.shape[1] - 2
         width, n = lanes(nodes), out.shape[1]
@@ -125,31 +124,29 @@ def _forward(code: int) -> Kernel:
                 for block in range(blocks):
                     z0, z1, z2, z3 = project(weights, nodes, block, d, b)
                     to = block * NODES * SUMS
-                    if keeps == NOTHING:
-                        add_product(sums, to, a, value_and_slope(code, series, z0)[0])
-                        add_product(sums, to + SUMS, a, value_and_slope(code, series, z1)[0])
-                        add_product(sums, to + 2 * SUMS, a, value_and_slope(code, series, z2)[0])
-                        add_product(sums, to + 3 * SUMS, a, value_and_slope(code, series, z3)[0])
-                        continue
                     v0, s0 = value_and_slope(code, series, z0)
-                    _put(kept, at, keeps, v0)
+                    if keeps:
+                        _put(kept, at, where, v0)
                     if slopes:
-                        _put(kept, at + NODES * width, keeps, s0)
+                        _put(kept, at + NODES * width, where, s0)
                     add_product(sums, to, a, v0)
                     v1, s1 = value_and_slope(code, series, z1)
-                    _put(kept, at + width, keeps, v1)
+                    if keeps:
+                        _put(kept, at + width, where, v1)
                     if slopes:
-                        _put(kept, at + (NODES + 1) * width, keeps, s1)
+                        _put(kept, at + (NODES + 1) * width, where, s1)
                     add_product(sums, to + SUMS, a, v1)
                     v2, s2 = value_and_slope(code, series, z2)
-                    _put(kept, at + 2 * width, keeps, v2)
+                    if keeps:
+                        _put(kept, at + 2 * width, where, v2)
                     if slopes:
-                        _put(kept, at + (NODES + 2) * width, keeps, s2)
+                        _put(kept, at + (NODES + 2) * width, where, s2)
                     add_product(sums, to + 2 * SUMS, a, v2)
                     v3, s3 = value_and_slope(code, series, z3)
-                    _put(kept, at + 3 * width, keeps, v3)
+                    if keeps:
+                        _put(kept, at + 3 * width, where, v3)
                     if slopes:
-                        _put(kept, at + (NODES + 3) * width, keeps, s3)
+                        _put(kept, at + (NODES + 3) * width, where, s3)
                     add_product(sums, to + 3 * SUMS, a, v3)
                     at += stride
             for q in range(n):
@@ -160,7 +157,7 @@ def _forward(code: int) -> Kernel:
 
 
 @cache
-def _backward(code: int) -> Kernel:
+def _backward(code: int, keeps: bool, slopes: bool) -> Kernel:
     tells = code in FROM_VALUE
 
     @kernel
@@ -172,21 +169,19 @@ def _backward(code: int) -> Kernel:
         start: int,
         stop: int,
         kept: Packed,
-        keeps: int,
-        slopes: bool,
         out: Array,
     ) -> None:
         """out[R, d + 2, N] at the particles start .. stop - 1; r[R, blocks NODES] of the type of the nodes.
 
-        keeps NEAR or FAR: what ``forward`` kept is not evaluated again.
+        If it keeps, what ``forward`` kept is not evaluated again.
         """
         d = theta.shape[1] - 2
         width = lanes(nodes)
         blocks = nodes.shape[0] // (d * NODES)
         stride = (2 if slopes else 1) * NODES * width
         # misses in a row would fill the buffers of the core: a quarter of a block is asked for at a time
-        quarter = stride // (4 * width) if keeps != NOTHING else 0
-        evaluates = keeps == NOTHING or not (tells or slopes)
+        quarter = stride // (4 * width) if keeps else 0
+        evaluates = not keeps or not (tells or slopes)
         vectors = (theta.shape[2] + width - 1) // width
         weights = workspace((d + 1) * width, nodes)
         # rows: w_1 .. w_d, b, a
@@ -205,7 +200,7 @@ def _backward(code: int) -> Kernel:
                     clear(stretch)
                     for block in range(begin, min(begin + BLOCKS, blocks)):
                         r0, r1, r2, r3 = spread_block(factor, block)
-                        if keeps == NOTHING:
+                        if not keeps:
                             z0, z1, z2, z3 = project(weights, nodes, block, d, load(weights, row_b))
                             v0, s0 = value_and_slope(code, series, z0)
                             v1, s1 = value_and_slope(code, series, z1)
@@ -254,11 +249,11 @@ def carry_forward(
 ) -> Array:
     """Networks theta[R, d + 2, N] on packed nodes : [R, n]; what is kept as in the kernel."""
     sums = nodes.size // (theta.shape[1] - 2) * SUMS
-    run = _forward(code)
+    run = _forward(code, keeping.where != NOTHING, keeping.slopes)
 
     def part(span: tuple[int, int]) -> Array:
         partial = np.empty((len(theta), n))
-        run(series, theta, mass, nodes, *span, np.empty(sums), kept, *keeping, partial)
+        run(series, theta, mass, nodes, *span, np.empty(sums), kept, keeping.where, partial)
         return partial
 
     own = each_span(theta.shape[2], len(theta) * n, part, share)
@@ -282,8 +277,8 @@ def pull_back(
     """Pullbacks of r[R, n] at packed nodes to out[R, d + 2, N]; what is kept as in the kernel."""
     padded = np.zeros((len(r), nodes.size // max(1, theta.shape[1] - 2)), nodes.dtype)
     padded[:, : r.shape[1]] = r
-    run = _backward(code)
-    each_span(theta.shape[2], r.size, lambda span: run(series, theta, nodes, padded, *span, kept, *keeping, out), share)
+    run = _backward(code, keeping.where != NOTHING, keeping.slopes)
+    each_span(theta.shape[2], r.size, lambda span: run(series, theta, nodes, padded, *span, kept, out), share)
 
 
 def equal_masses(theta: Array, share: Share | None) -> Array:
