@@ -223,6 +223,35 @@ def test_what_fails_outside_a_destructor_is_reported_after_a_signal_too(monkeypa
     assert dropped == [AttributeError]
 
 
+def test_a_signal_waits_for_the_end_of_what_llvm_is_doing() -> None:
+    """It comes when a module is linked and gone, but not yet forgotten: its destructor would free it once more."""
+    code = """
+import inspect, os, signal, sys
+import llvmlite.binding as llvm
+from llvmlite.binding import linker
+from mfpde.cli import common
+lines, first = inspect.getsourcelines(linker.link_modules)
+(number,) = [first + k for k, line in enumerate(lines) if "detach()" in line]
+def trace(frame, event, argument):
+    if frame.f_code is linker.link_modules.__code__ and event == "line" and frame.f_lineno == number:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return trace
+one, other = (llvm.parse_assembly(f"define i32 @{name}() {{ ret i32 1 }}") for name in ("f", "g"))
+try:
+    with common.termination_as_exception():
+        sys.settrace(trace)
+        one.link_in(other)
+        sys.settrace(None)
+        while True:
+            pass
+except common.Terminated:
+    del other
+    print(*(function.name for function in one.functions))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "f g\n", "")
+
+
 def test_traceback_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(args: object) -> int:
         raise ZeroDivisionError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import contextlib
 import difflib
@@ -12,7 +13,9 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any, NoReturn
 
 import mfpde
@@ -133,12 +136,18 @@ def set_up_log(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def termination_as_exception() -> Iterator[None]:
-    """Inside the block SIGINT and SIGTERM raise KeyboardInterrupt and Terminated; a second of a kind kills as usual."""
+    """Inside the block SIGINT and SIGTERM raise KeyboardInterrupt and Terminated; a second of a kind kills as usual.
+
+    They wait for the end of what llvmlite is doing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def arrived(signum: int, frame: object) -> None:
+    def arrived(signum: int, frame: FrameType | None) -> None:
+        if _in_llvm(frame):
+            _thread.start_new_thread(_again, (signal.Signals(signum),))
+            return
         signal.signal(signum, signal.SIG_DFL)
         interrupt.arrive(Terminated if signum == signal.SIGTERM else KeyboardInterrupt)
 
@@ -151,6 +160,20 @@ def termination_as_exception() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _again(number: signal.Signals) -> None:
+    time.sleep(0.001)
+    _thread.interrupt_main(number)
+
+
+def _in_llvm(frame: FrameType | None) -> bool:
+    """Whether LLVM's objects are at work: left between two instructions they may free a second time, which aborts."""
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith("llvmlite.binding"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextlib.contextmanager
