@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mfpde.core.activations import ERF, IDENTITY, QUADRATIC, RELU, SIN
 from mfpde.core.compilation import HELPER, kernel
-from mfpde.core.elementary import arcsine_with_cosine, exponential
+from mfpde.core.elementary import arcsine_parts, exponential
 from mfpde.core.passes import BLOCKS
 from mfpde.core.tiles import NODES, accumulate_outer, add_to, clear, pack, project, spread_block, workspace, write
 from mfpde.core.transfers import filled, lanes, load, spread, store
@@ -30,51 +30,55 @@ Array = NDArray[np.float64]
 Packed = NDArray[Any]
 
 
+# (b v, total + b f) at p; ``own`` and ``other`` are what core.pairs adds to x of the particle and of the source
+
+
 @njit(**HELPER)
-def _erf(p: Any, own: Any, other: Any) -> Any:
+def _erf(p: Any, b: Any, own: Any, other: Any, total: Any) -> Any:
     """The slope and the value of asin p; ``own`` bounds 1 - p^2 from below."""
-    angle, root = arcsine_with_cosine(p, own)
-    return 1.0 / root, angle
+    top, bottom, cosine = arcsine_parts(p, own)
+    both = b / (cosine * bottom)  # one division for two quotients
+    return both * bottom, fma(p * top, both * cosine, total)
 
 
 @njit(**HELPER)
-def _relu(p: Any, own: Any, other: Any) -> Any:
+def _relu(p: Any, b: Any, own: Any, other: Any, total: Any) -> Any:
     """pi - t and sin t, t the angle between the two."""
-    angle, root = arcsine_with_cosine(p, 0.0)
-    return 0.5 * math.pi + angle, root
+    top, bottom, cosine = arcsine_parts(p, own)
+    return b * fma(p, top / bottom, 0.5 * math.pi), fma(b, cosine, total)
 
 
 @njit(**HELPER)
-def _sin(p: Any, own: Any, other: Any) -> Any:
+def _sin(p: Any, b: Any, own: Any, other: Any, total: Any) -> Any:
     half = 0.5 * (own + other)
     plus, minus = 0.5 * exponential(p - half), 0.5 * exponential(-p - half)
-    return plus + minus, plus - minus
+    return b * (plus + minus), fma(b, plus - minus, total)
 
 
 @njit(**HELPER)
-def _quadratic(p: Any, own: Any, other: Any) -> Any:
-    return 4.0 * p, other
+def _quadratic(p: Any, b: Any, own: Any, other: Any, total: Any) -> Any:
+    return 4.0 * b * p, fma(b, other, total)
 
 
 @njit(**HELPER)
-def _identity(p: Any, own: Any, other: Any) -> Any:
-    return filled(p, 1.0), filled(p, 0.0)
+def _identity(p: Any, b: Any, own: Any, other: Any, total: Any) -> Any:
+    return b, total
 
 
 _FORMULAS = {ERF: _erf, RELU: _relu, SIN: _sin, QUADRATIC: _quadratic, IDENTITY: _identity}
 
 
-def pair_terms(code: int, p: Any, own: Any, other: Any) -> Any:
-    """(v, f) inside kernels, for a code known at compilation; ``own`` and ``other`` are what core.pairs adds to x."""
+def pair_terms(code: int, p: Any, b: Any, own: Any, other: Any, total: Any) -> Any:
+    """(b v, total + b f) inside kernels, for a code known at compilation."""
     raise NotImplementedError("for compiled code")
 
 
 @overload(pair_terms, prefer_literal=True, strict=False, jit_options=HELPER)
-def _pair_terms(code: Any, p: Any, own: Any, other: Any) -> Any:
+def _pair_terms(code: Any, p: Any, b: Any, own: Any, other: Any, total: Any) -> Any:
     if not isinstance(code, types.IntegerLiteral):
         return None
     formula = _FORMULAS[code.literal_value]
-    return lambda code, p, own, other: formula(p, own, other)
+    return lambda code, p, b, own, other, total: formula(p, b, own, other, total)
 
 
 @njit(**HELPER)
@@ -107,13 +111,13 @@ def closed_form_sums(code: int) -> Callable[..., None]:
                     p0, p1, p2, p3 = project(points, sources, block, d, filled(o, 0.0))
                     b0, b1, b2, b3 = spread_block(amplitude, block)
                     o0, o1, o2, o3 = spread_block(others, block)
-                    v0, f0 = pair_terms(code, p0, o, o0)
-                    v1, f1 = pair_terms(code, p1, o, o1)
-                    v2, f2 = pair_terms(code, p2, o, o2)
-                    v3, f3 = pair_terms(code, p3, o, o3)
                     at = d * width
-                    store(stretch, at, fma(b3, f3, fma(b2, f2, fma(b1, f1, fma(b0, f0, load(stretch, at))))))
-                    accumulate_outer(sources, block, d, b0 * v0, b1 * v1, b2 * v2, b3 * v3, stretch)
+                    v0, f = pair_terms(code, p0, b0, o, o0, load(stretch, at))
+                    v1, f = pair_terms(code, p1, b1, o, o1, f)
+                    v2, f = pair_terms(code, p2, b2, o, o2, f)
+                    v3, f = pair_terms(code, p3, b3, o, o3, f)
+                    store(stretch, at, f)
+                    accumulate_outer(sources, block, d, v0, v1, v2, v3, stretch)
                 add_to(total, stretch)
             _write(total, width, first, stop, out)
 

@@ -141,7 +141,7 @@ def _scaling(code: int, q: float) -> tuple[float, float, float]:
         return 1.0 / math.sqrt(1.0 + q), 1.0, 1.0 / (1.0 + q)
     if code == RELU:
         norm = math.sqrt(q)
-        return 1.0 / norm if q != 0.0 else 0.0, norm, q
+        return 1.0 / norm if q != 0.0 else 0.0, norm, 0.0
     return 1.0, 1.0, q
 
 

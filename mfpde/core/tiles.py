@@ -1,7 +1,9 @@
 """The inner loops of every particle sum: one vector of particles against NODES data nodes, or other particles.
 
 A tile is NODES vectors that stay in registers. Points are packed by component, [d][LANES] or [d][NODES], so that every
-load is contiguous; what is missing in the last pack is zero. Each loop runs over the components of the packs.
+load is contiguous; what is missing in the last pack is zero. Each loop runs over the components of the packs, and is told
+that there is one: beside a branch for none, LLVM puts off all that only the loop needs, square roots and quotients in a
+row.
 """
 
 from __future__ import annotations
@@ -121,7 +123,7 @@ def write_products(factor: Array, numbers: Array, at: int, first: int, count: in
 def _project(points: Array, nodes: Array, block: int, d: int, z: Any, lane: int) -> Any:
     z0, z1, z2, z3 = z, z, z, z
     at = block * d * NODES
-    for k in range(d):
+    for k in range(max(1, d)):
         w = load_as(z, points, k * lanes(points) + lane)
         z0 = fma(w, spread_as(z, nodes, at), z0)
         z1 = fma(w, spread_as(z, nodes, at + 1), z1)
@@ -168,7 +170,7 @@ def spread_block(numbers: Array, block: int) -> Any:
 @njit(**HELPER)
 def _accumulate(nodes: Array, block: int, d: int, v0: Any, v1: Any, v2: Any, v3: Any, total: Array, lane: int) -> None:
     at = block * d * NODES
-    for k in range(d):
+    for k in range(max(1, d)):
         row = k * lanes(total) + lane
         sum_ = fma(spread_as(v0, nodes, at), v0, load_as(v0, total, row))
         sum_ = fma(spread_as(v0, nodes, at + 1), v1, sum_)
