@@ -1,8 +1,8 @@
 """Closed-form forces between all pairs of neurons: mfpde against NumPy, PyTorch, JAX and KeOps on the same numbers.
 
 Operations are counted per pair, a fused multiply-add as two: 4 d for the scalar product and for the sum of vectors,
-and KERNEL below for the kernel, its derivatives and the scalar sum by the shortest way known to round-off: a square root,
-a quotient and the two polynomials of an angle over its sine. Run: python benchmarks/pairs.py
+and KERNEL below for the kernel, its derivatives and the scalar sum by the shortest way known to round-off: a square
+root, a quotient and the two polynomials of an angle over its sine. Run: python benchmarks/pairs.py
 """
 
 from __future__ import annotations

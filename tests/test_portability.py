@@ -17,6 +17,9 @@ import hashlib
 import numpy as np
 from mfpde.core import interaction, noise, pairs, stochastic_gradient
 from mfpde.core.activations import CODES
+from mfpde.measures import Axis, Grid, Species
+from mfpde.problem import Coordinate
+from mfpde.steppers.grid import Propagator
 
 generator = np.random.default_rng(0)
 theta, x, r = generator.normal(size=(7, 3000)), generator.normal(size=(61, 5)), generator.normal(size=61)
@@ -37,6 +40,13 @@ for sigma in (0.0, 0.1):
     samples = generator.normal(size=(9, 2, 5)), generator.normal(size=(9, 2))
     stochastic_gradient.advance(CODES["tanh"], np.zeros(1), moved, *samples, np.full(9, 0.01), descent)
     digest.update(moved.tobytes())
+for shape in ((97,), (9000,), (33, 70), (300, 90), (12, 17, 40)):
+    axes = tuple(Axis(Coordinate(f"w{k}", "w"), -3.0, 3.0, cells) for k, cells in enumerate(shape))
+    propagator = Propagator(Grid(axes, Species((), np.zeros((1, 0)), np.ones(1))), 0.1)
+    psi, mass = generator.normal(size=(1, *shape)), generator.exponential(size=(1, *shape))
+    for dt in (1e-6, 2e-3):
+        mass, stages = propagator(psi, mass, dt)
+        digest.update(mass.tobytes())
 numbers = np.empty((3, 1000))
 noise.normals(3, noise.BROWNIAN, 1, 2, numbers)
 print(digest.hexdigest(), hashlib.sha256(numbers.tobytes()).hexdigest())

@@ -31,7 +31,7 @@ from mfpde.core.stages import (
 )
 from mfpde.core.vector import absolute, fma
 
-HALO = LANES
+HALO = 32  # whole vectors
 
 
 class Line(NamedTuple):

@@ -32,7 +32,7 @@ from mfpde.core.stages import (
 )
 from mfpde.core.vector import Vector, fma
 
-LANES = 16  # two of the widest registers to a quantity: with four, much of this long loop would wait in memory
+LANES = 16  # with more to a quantity, much of this long loop would wait in memory
 AHEAD = 1024  # cells by which requests to the memory precede their use
 _VECTOR = Vector(types.float64, LANES)
 _vector_at = reader(_VECTOR)

@@ -20,12 +20,12 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from mfpde.core.compilation import HELPER
-from mfpde.core.vector import LANES as _LANES
+from mfpde.core.transfers import in_one_piece
 from mfpde.core.vector import Vector, bits_of, fma, select
 
 Array = NDArray[np.float64]
 
-LANES = _LANES[types.float64]
+LANES = 32 if in_one_piece() else 16  # four of the widest registers to a quantity
 _VECTOR = Vector(types.float64, LANES)
 
 

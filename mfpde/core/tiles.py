@@ -1,9 +1,9 @@
 """The inner loops of every particle sum: one vector of particles against NODES data nodes, or other particles.
 
 A tile is NODES vectors that stay in registers. Points are packed by component, [d][LANES] or [d][NODES], so that every
-load is contiguous; what is missing in the last pack is zero. Each loop runs over the components of the packs, and is told
-that there is one: beside a branch for none, LLVM puts off all that only the loop needs, square roots and quotients in a
-row.
+load is contiguous; what is missing in the last pack is zero. Each loop runs over the components of the packs, and is
+told that there is one: beside a branch for none, LLVM puts off all that only the loop needs, square roots and quotients
+in a row.
 """
 
 from __future__ import annotations
