@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import contextlib
 import difflib
@@ -13,12 +12,11 @@ import re
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any, NoReturn
 
 import mfpde
+from mfpde.core.signals import OutsideTheCompiler
 from mfpde.errors import MfpdeError
 from mfpde.io import interrupt, studies
 
@@ -138,42 +136,25 @@ def set_up_log(args: argparse.Namespace) -> None:
 def termination_as_exception() -> Iterator[None]:
     """Inside the block SIGINT and SIGTERM raise KeyboardInterrupt and Terminated; a second of a kind kills as usual.
 
-    They wait for the end of what llvmlite is doing.
+    They wait for the end of what Numba is compiling.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def arrived(signum: int, frame: FrameType | None) -> None:
-        if _in_llvm(frame):
-            _thread.start_new_thread(_again, (signal.Signals(signum),))
-            return
+    def arrived(signum: int, frame: object) -> None:
         signal.signal(signum, signal.SIG_DFL)
         interrupt.arrive(Terminated if signum == signal.SIGTERM else KeyboardInterrupt)
 
     interrupt.forget()
     # a process started in the background of a script ignores SIGINT, and must go on doing so
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, arrived) for number in numbers}
+    previous = {number: signal.signal(number, OutsideTheCompiler(arrived)) for number in numbers}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _again(number: signal.Signals) -> None:
-    time.sleep(0.001)
-    _thread.interrupt_main(number)
-
-
-def _in_llvm(frame: FrameType | None) -> bool:
-    """Whether LLVM's objects are at work: left between two instructions they may free a second time, which aborts."""
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith("llvmlite.binding"):
-            return True
-        frame = frame.f_back
-    return False
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
-"""Threads for the kernels: a team of workers that a caller opens, and spans of work that do not depend on its size.
+"""Threads for the kernels: a team that a caller opens and belongs to, and spans of work that do not depend on its size.
 
 Kernels release the interpreter's lock, so plain threads serve. A team belongs to the thread that opened it: code that
-runs inside a worker finds none and computes alone, so that nested loops never wait for each other. Results are the same
-for any number of threads because spans depend on the size of the work alone and partial sums are added in their order.
+it runs finds none and computes alone, so that nested loops never wait for each other. Results are the same for any
+number of threads because spans depend on the size of the work alone and partial sums are added in their order.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+from mfpde.core.signals import interrupts_spare_the_compiler
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +32,7 @@ def team(threads: int) -> Iterator[None]:
         finally:
             _local.team = outer
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with interrupts_spare_the_compiler(), ThreadPoolExecutor(threads - 1) as pool:
         _local.team = (pool, threads)
         try:
             yield
@@ -65,11 +67,15 @@ def collect(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
             except Exception as error:
                 errors[k] = error
 
-    tasks = [pool.submit(some) for _ in range(min(threads, len(items)))]
+    # the caller is one of the team: Linux puts two workers that a busy thread wakes together on one core
+    tasks = [pool.submit(some) for _ in range(min(threads, len(items)) - 1)]
     try:
+        _local.team = None
+        some()
         for task in tasks:
             task.result()
     finally:
+        _local.team = found
         for _ in remaining:
             pass
     if errors:
