@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import naive
 import numpy as np
 import pytest
@@ -34,23 +37,28 @@ def both(name: str, theta: np.ndarray, x: np.ndarray, y: np.ndarray, precision: 
     return [apart, together]
 
 
-@pytest.mark.parametrize(
-    ("name", "precision"), [*((name, "double") for name in NAMES), ("tanh", "single"), ("erf", "single")]
-)
+def _cases_of_keeping() -> Iterator[Any]:
+    """Near for every activation; streamed for one of every kind, and for the others among the slow tests."""
+    for name, precision in (*((name, "double") for name in NAMES), ("tanh", "single"), ("erf", "single")):
+        yield name, precision, passes.NEAR
+        kinds = () if name in ("tanh", "erf", "hermite") else (pytest.mark.slow,)
+        yield pytest.param(name, precision, passes.FAR, marks=kinds)
+
+
+@pytest.mark.parametrize(("name", "precision", "where"), [*_cases_of_keeping()])
 def test_keeping_changes_no_bit(
-    name: str, precision: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    name: str, precision: str, where: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every activation, odd sizes, several replicas in a group: near and streamed, values alone and with slopes."""
     theta, x, y = networks(rng, 5, 83, 21, 3)
     numbers = (96 * 8 if precision == "double" else 128 * 4) * 24
-    for where in (passes.NEAR, passes.FAR):
-        for slopes in (False, True)[: 1 if CODES[name] in FROM_VALUE else 2]:
-            kept = passes.Keeping(where, slopes), (1 + slopes) * numbers
-            monkeypatch.setattr(gradient, "_keeping", lambda *size, kept=kept: kept)
-            for near in (1 << 20, 1):
-                monkeypatch.setattr(gradient, "NEAR_CACHE", near)
-                apart, together = both(name, theta, x, y, precision)
-                np.testing.assert_array_equal(together, apart)
+    for slopes in (False, True)[: 1 if CODES[name] in FROM_VALUE else 2]:
+        kept = passes.Keeping(where, slopes), (1 + slopes) * numbers
+        monkeypatch.setattr(gradient, "_keeping", lambda *size, kept=kept: kept)
+        for near in (1 << 20, 1):
+            monkeypatch.setattr(gradient, "NEAR_CACHE", near)
+            apart, together = both(name, theta, x, y, precision)
+            np.testing.assert_array_equal(together, apart)
 
 
 def test_the_gradient_is_that_of_the_naive_twin(rng: np.random.Generator) -> None:
