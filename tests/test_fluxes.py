@@ -242,13 +242,13 @@ def test_two_single_stages_have_the_bits_of_two_taken_together(
         assert np.array_equal(found, expected) and np.all(room[mass.size :] == 7.0)
 
 
-@pytest.mark.parametrize(("slots", "columns"), [(4, 7), (8, 7), (4, 2), (8, 19), (8, 331)])
+@pytest.mark.parametrize(("slots", "columns"), [(4, 7), (8, 7), (4, 2), (8, 19), (8, 331), (16, 7)])
 @pytest.mark.parametrize("around", [False, True], ids=["closed", "outer circle"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_bands_of_rows_give_the_bits_of_whole_planes(
     threads: int, around: bool, slots: int, columns: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = (2, 53, 41, columns)
+    shape = (2, 8 * slots - 11, 2 * slots + 25, columns)
     psi, mass = 3.0 * rng.standard_normal(shape), rng.random(shape)
     faces = [
         (k, 0.2 * rng.standard_normal(n), 0.2 + rng.random(n), 0.2 + rng.random(n), around and k == 0)
@@ -256,9 +256,9 @@ def test_bands_of_rows_give_the_bits_of_whole_planes(
     ]
     potential = propagation.fields(psi, 0.7, NO_CAP)
     monkeypatch.setattr(propagation, "WHOLE_PILE", 0)
+    monkeypatch.setattr(propagation, "BANDED", ())
     whole = propagation.plan(shape, faces)
-    monkeypatch.setattr(propagation, "SLOTS", slots)
-    monkeypatch.setattr(propagation, "SHALLOW", slots)
+    monkeypatch.setattr(propagation, "BANDED", (4 * slots, slots))
     monkeypatch.setattr(propagation, "NEAR_CACHE", 0)
     monkeypatch.setattr(propagation, "FAR_CACHE", slots * 64 * columns * (2 * slots + 1))
     monkeypatch.setattr(propagation, "PARALLEL_CELLS", 0)

@@ -28,13 +28,12 @@ Face = tuple[int, Array, Array, Array, bool]
 TILE = 4096  # cells of a line whose rates and masses stay in a near cache
 WHOLE_LINE = 8192  # a line as short as this is one tile
 NEAR_CACHE = 3 << 18  # bytes that stages taken together may touch and still be fast
-FAR_CACHE, ALL_CACHE = 10 << 20, 24 << 20  # the same, one cache further out, and of all threads together
+FAR_CACHE, ALL_CACHE = 12 << 20, 24 << 20  # the same, one cache further out, and of all threads together
 WHOLE_PILE = 8 << 20  # bytes of rates and masses up to which all planes of a grid are held
 FEWEST, MOST = 8, 32  # slots of a ring: where the near cache has no room for the first, the far one serves
 PARALLEL_CELLS = 1 << 18  # with fewer, waking threads and computing for neighbours cost what is gained
 THINNEST = 16  # planes of a slab
-SHALLOW = 8  # planes: where a cache holds fewer, a ring of SLOTS holds bands of the rows
-SLOTS = 8
+BANDED = 16, 8  # slots of a ring that holds bands of the rows, where a cache holds fewer planes than that
 
 
 class _Memory:
@@ -206,9 +205,11 @@ def _pile_plan(shape: Shape, geometry: dict[int, Face], threads: int, wanted: in
         room = near if near >= FEWEST else budget // plane_bytes
         most = MOST if alone else min(MOST, spans[0][1] // 4 + 2)
         closed = pile.ghost_rows + pile.ghost_columns == 0
-        if room < SHALLOW <= most and closed and pile.rows > 1:
-            bands = _bands(shape, geometry, memory, pile, budget)
-        slots = SLOTS if len(bands) > 1 else max(4, _power_of_two(min(room, most) // 2 + 1))
+        slots = max(4, _power_of_two(min(room, most) // 2 + 1))
+        for banded in BANDED if closed and pile.rows > 1 else ():
+            if len(bands) == 1 and room < banded <= most:
+                bands = _bands(shape, geometry, memory, pile, budget, banded)
+                slots = banded if len(bands) > 1 else slots
         # a ring that leaves the caches costs more than rates computed anew for every stage (core.one_stage)
         depth = block = 1 if len(bands) == 1 and min(room, most) < 4 and closed else slots - 2
 
@@ -233,10 +234,10 @@ def _between(shape: Shape, block: int) -> Array:
     return np.empty((shape[0], math.prod(shape[1:]) if block else 0))
 
 
-def _bands(shape: Shape, geometry: dict[int, Face], memory: _Memory, pile: Pile, budget: int) -> list[Pile]:
-    """Bands of rows of which ``budget`` bytes hold SLOTS planes, or the pile itself where they would be too thin."""
-    halo = SLOTS - 1  # rows of rates below a band that its last stage depends on
-    most = budget // (SLOTS * 64 * pile.columns)
+def _bands(shape: Shape, geometry: dict[int, Face], memory: _Memory, pile: Pile, budget: int, slots: int) -> list[Pile]:
+    """Bands of rows of which ``budget`` bytes hold ``slots`` planes; the pile itself where they would be too thin."""
+    halo = slots - 1  # rows of rates below a band that its last stage depends on
+    most = budget // (slots * 64 * pile.columns)
     if most < 2 * halo:
         return [pile]
     count = -(-(pile.rows - halo) // (most - halo))
