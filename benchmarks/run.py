@@ -27,6 +27,7 @@ SCRIPTS = (
     "machine",
     "interaction",
     "pairs",
+    "stored",
     "noise",
     "fluxes",
     "ornstein_uhlenbeck",

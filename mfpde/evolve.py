@@ -6,7 +6,7 @@ exact continuation needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -149,8 +149,8 @@ def evolve(
     control: Control = Control(),
     table: Tabulated | None = None,
     external: Callable[[Grid, float], Array] | None = None,
-) -> Iterator[Snapshot]:
-    """Yield a Snapshot at the start and after every accepted step until the last of ``times``.
+) -> Generator[Snapshot, None, Tabulated]:
+    """Yield a Snapshot at the start and after every accepted step until the last of ``times``; return the last table.
 
     A continued run (state.step > 0) yields nothing for its starting point.  ``external(grid, t)`` adds a
     time-dependent potential.  Raises NumericalError on a non-finite mass or a step that cannot be solved, ValueError
@@ -184,6 +184,7 @@ def evolve(
         before = _observe(table, state, result.f, result.dt, result, before, state.time == target)
         state = before.state
         yield before
+    return table
 
 
 @dataclass(frozen=True, eq=False)

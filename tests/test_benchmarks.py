@@ -24,6 +24,7 @@ SCRIPTS = (
     "machine",
     "interaction",
     "pairs",
+    "stored",
     "noise",
     "fluxes",
     "ornstein_uhlenbeck",

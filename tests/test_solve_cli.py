@@ -21,13 +21,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mfpde import evolve
 from mfpde.cli import common
 from mfpde.cli.directory import SUMMARY_FILE
 from mfpde.cli.main import main
 from mfpde.core import cuda
 from mfpde.io import atoms, build, config, interrupt, limit, limit_file, particles, store
 from mfpde.io.difference import differences
-from mfpde.measures import SMALLEST_MASS
+from mfpde.measures import SMALLEST_MASS, Grid
+from mfpde.problem import Problem
+from mfpde.tabulate import Tabulated, tabulate
 
 STUDY = """
 title = "small"
@@ -392,6 +395,28 @@ def test_a_predictor_of_another_skeleton_is_dropped(study: Path) -> None:
     run = limit._start(build.build(loaded.config, loaded.name, loaded.directory))
     run.state = replace(run.state, step=1, slope=np.ones(run.take_table().rank + 1))
     assert next(iter(run.snapshots())).state.step == 2
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_every_box_is_tabulated_once(grows: bool, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps and the stationary state share the table of their box; only a larger box needs another."""
+    boxes: list[int] = []
+
+    def counting(problem: Problem, grid: Grid) -> Tabulated:
+        boxes.append(grid.axes[0].cells)
+        return tabulate(problem, grid)
+
+    loaded = config.load(str(study))
+    built = build.build(loaded.config, loaded.name, loaded.directory)
+    if grows:
+        narrow = replace(built.grid.axes[0], lower=-1.5, upper=1.5)
+        vars(built)["grid"] = replace(built.grid, axes=(narrow,))  # in the place of the box that was chosen
+    monkeypatch.setattr(limit, "tabulate", counting)
+    monkeypatch.setattr(evolve, "tabulate", counting)
+    found = limit.run_limit(built, str(tmp_path / "limit.h5"))
+    assert found.rest is not None and found.rest.measure.grid.axes[0].cells == boxes[-1]
+    assert len(set(boxes)) == len(boxes)
+    assert (len(boxes) > 1) == grows
 
 
 def test_stored_densities_keep_their_place_in_a_larger_box(study: Path) -> None:

@@ -119,7 +119,9 @@ def _prefetch(typingctx: Any, address: Any, index: Any) -> Any:
 
 
 @intrinsic
-def _lane(typingctx: Any, vector: Any, k: Any) -> Any:
+def lane(typingctx: Any, vector: Any, k: Any) -> Any:
+    """Element ``k`` of a vector."""
+
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         return builder.extract_element(*args)
 
@@ -201,7 +203,7 @@ def larger(a: Any, b: Any) -> Any:
 @njit(**HELPER)
 def largest_lane(vector: Any) -> float:
     """The largest element of a vector of numbers without sign."""
-    largest = _lane(vector, 0)
+    largest = lane(vector, 0)
     for k in range(1, LANES):
-        largest = larger(_lane(vector, k), largest)
+        largest = larger(lane(vector, k), largest)
     return largest

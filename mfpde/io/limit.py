@@ -124,14 +124,16 @@ class _Run:
         return table
 
     def snapshots(self) -> Iterator[evolve.Snapshot]:
-        """The steps from the present state on."""
+        """The steps from the present state on; after the last, their table serves again."""
         grid = self.study.config.grid
         control = evolve.Control(grid.tolerance, flux=self.flux, extend=grid.bounds == "auto")
         table, state = self.take_table(), self.state
         if state.slope is not None and len(state.slope) != table.rank:
             # round-off of another processor found another number of skeleton nodes: the predictor starts anew
             state = replace(state, slope=None)
-        return evolve.evolve(self.study.problem, state, self.study.times, control, table)
+        steps = evolve.evolve(self.study.problem, state, self.study.times, control, table)
+        del table  # with the box it may be given up for a larger one
+        self.table = yield from steps
 
     def record(self, snapshot: evolve.Snapshot, wall: float) -> None:
         if not np.all(np.isfinite(snapshot.f)):  # of the start; later steps are looked at where they are made

@@ -92,7 +92,8 @@ class Tabulated:
             members = np.flatnonzero(self.kinds == kind)
             start = kind * count
             for cells, phi in self.features.rows(start, start + count):
-                second += phi.T @ (squared[cells, None] * phi)
+                scaled = np.sqrt(squared[cells, None]) * phi
+                second += scaled.T @ scaled  # of one array and itself, BLAS computes half
                 for k in members:
                     means[k] += first[k, cells.start - start : cells.stop - start] @ phi
         for mean, share in zip(means, self.grid.species.probabilities, strict=True):

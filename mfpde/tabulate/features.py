@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import datalaws
-from mfpde.core import activations, interaction, parallel
+from mfpde.core import activations, interaction, parallel, table_sums
 from mfpde.pairwise import pairwise_features
 from mfpde.problem import KINKED, Network, Pairwise, Problem
 from mfpde.tabulate.averages import averaged, averaged_features
@@ -46,24 +46,27 @@ class Cells:
 
 def node_features(problem: Problem, points: Array, select: Index | None = None) -> Array:
     """phi_q without the output weight at points [m, p] (columns w, b) : [m, n], or only the nodes in ``select``."""
+    out = np.empty((len(points), len(problem.data.y) if select is None else len(select)))
+    _fill(problem, points, select, out)
+    return out
+
+
+def _fill(problem: Problem, points: Array, select: Index | None, out: Array) -> None:
     model = problem.model
     if isinstance(model, Pairwise):
         values = pairwise_features(model, points)
-        return values if select is None else values[:, select]
+        out[...] = values if select is None else values[:, select]
+        return
     if averaged(problem):
-        count = len(problem.data.y) if select is None else len(select)
-        values = np.empty((len(points), count))
-        for cells in _blocks(0, len(points), HELD // count):
-            values[cells] = averaged_features(problem, points[cells], select)[0]
-        return values
+        for cells in _blocks(0, len(points), HELD // out.shape[1]):
+            out[cells] = averaged_features(problem, points[cells], select)[0]
+        return
     theta = network_points(problem, points)
     x, average = rotated_nodes(problem, select)
-    out = np.empty((len(points), len(x)))
     code, hermite = _activation(model)
     for start in range(0, len(points), BLOCK):
         block = np.ascontiguousarray(theta[:, start : start + BLOCK])
         interaction.features(code, hermite, block, x, average, out[start : start + BLOCK])
-    return out
 
 
 def network_points(problem: Problem, points: Array) -> Array:
@@ -90,8 +93,11 @@ def stored(problem: Problem, cells: Cells, select: Index | None) -> Stored:
     """The table of all nodes, or only those in ``select``."""
     count = len(problem.data.y) if select is None else len(select)
     table = np.empty((cells.count, count))
-    for block in _blocks(0, cells.count):
-        table[block] = node_features(problem, cells.at(np.arange(block.start, block.stop)), select)
+
+    def fill(block: slice) -> None:
+        _fill(problem, cells.at(np.arange(block.start, block.stop)), select, table[block])
+
+    parallel.collect(fill, list(_blocks(0, cells.count)))
     return Stored(table)
 
 
@@ -107,13 +113,20 @@ class Stored:
 
     def gather(self, mass: Array) -> Array:
         """sum over cells of mass [cells] phi : [R]."""
-        parts = parallel.collect(lambda span: mass[slice(*span)] @ self.table[slice(*span)], self._spans)
+        mass = _plain(mass)
+
+        def part(span: tuple[int, int]) -> Array:
+            total = np.empty(self.rank)
+            table_sums.gather(self.table[slice(*span)], mass[slice(*span)], total)
+            return total
+
+        parts = parallel.collect(part, self._spans)
         return np.asarray(sum(parts[1:], parts[0]))
 
     def spread(self, r: Array) -> Array:
         """sum_q r_q phi_q : [cells], from r [R]."""
-        out = np.empty(len(self.table))
-        parallel.collect(lambda span: np.matmul(self.table[slice(*span)], r, out=out[slice(*span)]), self._spans)
+        out, r = np.empty(len(self.table)), _plain(r)
+        parallel.collect(lambda span: table_sums.spread(self.table[slice(*span)], r, out[slice(*span)]), self._spans)
         return out
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[slice, Array]]:
@@ -180,6 +193,11 @@ class Direct:
         """(cells, their features) of cells start .. stop - 1, block by block."""
         for block in _blocks(start, stop, HELD // self.rank):
             yield block, node_features(self.problem, self.cells.at(np.arange(block.start, block.stop)), self.select)
+
+
+def _plain(values: Array) -> Array:
+    """Contiguous and writable, so that kernels are compiled for one type of array."""
+    return np.require(values, requirements=["C", "W"])
 
 
 def _blocks(start: int, stop: int, most: int = BLOCK) -> Iterator[slice]:
